@@ -1,0 +1,118 @@
+// Libndstack's sockets as the apps' loops use them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nd/nd.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "common/byte_stream.hpp"
+#include "common/text.hpp"
+
+namespace nd::apps {
+
+class nd_stream {
+ public:
+  /// Starts to connect.
+  nd_stream(runtime& rt, const host_port& peer, traffic_class kind)
+      : socket_(rt), peer_(nd::address(peer.address), peer.port) {
+    socket_.non_blocking(true);
+    socket_.set_option(kind);
+    std::error_code ec;
+    socket_.connect(peer_, ec);
+    if (ec && ec != errc::in_progress) error_ = ec;
+  }
+  /// One that was accepted.
+  explicit nd_stream(nd::socket s) : socket_(std::move(s)), peer_(socket_.remote_endpoint()) {
+    socket_.non_blocking(true);
+  }
+
+  /// Also tells later whether the connection still stands.
+  io_status connect_status() {
+    if (error_) return io_status::failed;
+    if (socket_.connected()) return io_status::ok;
+    // A connect that failed says why in the next call; one that is under way would block. A server
+    // never speaks first, so there is no byte to be lost here.
+    std::error_code ec;
+    socket_.read_some(std::span(&probe_, 1), ec);
+    if (socket_.connected()) return io_status::ok;
+    return result(0, ec).status == io_status::would_block ? io_status::would_block
+                                                          : io_status::failed;
+  }
+  io_result read_some(std::span<std::byte> in) {
+    std::error_code ec;
+    const std::size_t n = socket_.read_some(in, ec);
+    return result(n, ec);
+  }
+  io_result write_some(std::span<const std::byte> out) {
+    std::error_code ec;
+    const std::size_t n = socket_.write_some(out, ec);
+    return result(n, ec);
+  }
+  void shutdown_send() {
+    std::error_code ec;  // a connection that is gone shows in the next read
+    socket_.shutdown(shutdown_type::send, ec);
+  }
+
+  /// Bytes written that the peer's stack does not have yet.
+  std::size_t unacknowledged() const noexcept { return socket_.unacknowledged(); }
+
+  std::error_code error() const noexcept { return error_; }
+  std::string peer() const { return peer_.to_string(); }
+
+ private:
+  io_result result(std::size_t n, std::error_code ec) noexcept {
+    if (n != 0 || !ec) [[likely]]
+      return {n, io_status::ok};
+    if (ec == errc::would_block || ec == errc::in_progress) return {0, io_status::would_block};
+    if (ec == errc::eof) return {0, io_status::eof};
+    error_ = ec;
+    return {0, io_status::failed};
+  }
+
+  nd::socket socket_;
+  endpoint peer_;
+  std::error_code error_;
+  std::byte probe_{};
+};
+
+class nd_listener {
+ public:
+  nd_listener(runtime& rt, std::uint16_t port) : acceptor_(rt, endpoint(any_address, port)) {
+    // Bounds the wait for a client, so that --interval and --once are looked at.
+    acceptor_.set_option(timeout{std::chrono::milliseconds(100)});
+  }
+
+  /// With `idle` the library waits, and so decides how much of a core that takes.
+  std::optional<nd_stream> accept(bool idle) {
+    acceptor_.non_blocking(!idle);
+    std::error_code ec;
+    nd::socket s = acceptor_.accept(ec);
+    if (!ec) return nd_stream(std::move(s));
+    for (const errc harmless : {errc::would_block, errc::timed_out, errc::interrupted,
+                                errc::no_buffer_space, errc::connection_aborted}) {
+      if (ec == harmless) return std::nullopt;
+    }
+    throw std::system_error(ec, "accept");
+  }
+
+ private:
+  acceptor acceptor_;
+};
+
+inline connect_failure classify_connect(std::error_code ec) noexcept {
+  if (ec == errc::connection_refused || ec == errc::host_unreachable || ec == errc::timed_out) {
+    return connect_failure::no_server;
+  }
+  if (ec == errc::no_buffer_space || ec == errc::address_not_available) {
+    return connect_failure::no_room;
+  }
+  return connect_failure::other;
+}
+
+static_assert(byte_stream<nd_stream>);
+
+}  // namespace nd::apps

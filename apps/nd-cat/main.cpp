@@ -1,0 +1,135 @@
+// nd-cat: netcat over libndstack.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <nd/nd.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+
+#include "common/command_line.hpp"
+#include "common/nd_main.hpp"
+#include "common/nd_stream.hpp"
+#include "common/signal.hpp"
+#include "common/stdout_guard.hpp"
+#include "nd-cat/transfer.hpp"
+
+namespace {
+
+using namespace nd::apps;
+using namespace nd::apps::cat;
+
+struct options {
+  std::optional<std::uint16_t> listen;
+  std::string address;
+  std::string port;
+  host_port peer;
+  std::chrono::nanoseconds wait{std::chrono::seconds(5)};
+
+  // What is wrong and what would be right; empty if all is well.
+  std::string finish() {
+    if (listen) return address.empty() ? "" : "--listen PORT or ADDR PORT, not both";
+    if (address.empty() || port.empty()) return "say --listen PORT, or ADDR PORT to connect to";
+    const auto parsed = parse_host_port(address + ":" + port, 0);
+    if (!parsed) {
+      return fmt::format("'{} {}' is not an address and a port; write A.B.C.D PORT", address, port);
+    }
+    peer = *parsed;
+    return {};
+  }
+};
+
+std::optional<nd_stream> accept_one(nd::runtime& rt, std::uint16_t port) {
+  nd_listener listener(rt, port);
+  while (!stop_requested()) {
+    if (auto stream = listener.accept(true)) return stream;
+  }
+  return std::nullopt;
+}
+
+// Tries until `wait` is over while nobody is there.
+std::optional<nd_stream> connect_to(nd::runtime& rt, const options& o) {
+  using clock = std::chrono::steady_clock;
+  const clock::time_point deadline = clock::now() + o.wait;
+  while (!stop_requested()) {
+    nd_stream stream(rt, o.peer, nd::traffic_class::throughput);
+    io_status status = io_status::would_block;
+    while (!stop_requested() && (status = stream.connect_status()) == io_status::would_block) {
+      rt.poll();
+    }
+    if (status == io_status::ok) return stream;
+    if (stop_requested()) break;
+    const bool absent = classify_connect(stream.error()) == connect_failure::no_server;
+    if (!absent || clock::now() >= deadline) {
+      throw std::system_error(stream.error(), to_string(o.peer));
+    }
+    const clock::time_point next = clock::now() + std::chrono::milliseconds(50);
+    while (!stop_requested() && clock::now() < next) rt.poll();
+  }
+  return std::nullopt;
+}
+
+// What is wrong; empty if every byte has arrived.
+std::string copy(nd::runtime& rt, nd_stream& stream, source& from, sink& to) {
+  transfer<nd_stream> t(stream, from, to);
+  progress shown(from.size());
+  bool goes_on = true;
+  while (!stop_requested() && goes_on) {
+    rt.poll();
+    goes_on = t.step();
+    shown.turn(t.bytes());
+  }
+  // The peer may have ended first, and our last bytes be still on their way.
+  std::string wrong = t.error();
+  while (!stop_requested() && wrong.empty() && stream.unacknowledged() != 0) {
+    rt.poll();
+    if (stream.connect_status() == io_status::failed) {
+      wrong = stream.peer() + ": " + stream.error().message();
+    }
+  }
+  shown.finish(t.bytes());
+  return stop_requested() ? "interrupted" : wrong;
+}
+
+int run(int argc, char** argv, const options& o) {
+  stdout_guard guard;
+  sink to(guard.release());
+  source from(STDIN_FILENO);
+  nd::runtime rt(argc, argv);
+  const stop_hook hook([](void* r) { static_cast<nd::runtime*>(r)->interrupt(); }, &rt);
+  std::optional<nd_stream> stream = o.listen ? accept_one(rt, *o.listen) : connect_to(rt, o);
+  const std::string wrong = stream ? copy(rt, *stream, from, to) : "interrupted";
+  if (wrong.empty()) return exit_good;
+  fmt::print(stderr, "nd-cat: {}\n", wrong);
+  return exit_failed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Copies stdin to a peer and what the peer sends to stdout, at the same time.",
+               "nd-cat");
+  prepare(app,
+          "Usage: nd-cat [EAL options] -- --ip A.B.C.D/N --listen PORT > file\n"
+          "       nd-cat [EAL options] -- --ip A.B.C.D/N ADDR PORT < file");
+  app.footer(
+      "\nThe end of stdin half-closes the connection; it is over when both sides have ended.\n"
+      "Exit code: 0 all has arrived, 1 it has not, 2 the command line is wrong.");
+  options o;
+  app.add_option("--listen", o.listen, "wait for one peer on this port")
+      ->type_name("PORT")
+      ->check(CLI::Range(1, 65535));
+  app.add_option("ADDR", o.address, "connect to this host ...")->type_name("");
+  app.add_option("PORT", o.port, "... and port")->type_name("");
+  add_duration(app, "--wait", o.wait, "how long to try until the peer is there (default 5 s)");
+  add_nd_options(app);
+  if (const auto code = parse(app, command_line(argc, argv))) return *code;
+  if (const std::string wrong = o.finish(); !wrong.empty()) return usage_error(app, wrong);
+
+  catch_stop_signals();
+  return guarded("nd-cat", [&] { return run(argc, argv, o); });
+}

@@ -1,0 +1,210 @@
+// The client's loops, one step at a time. This is what is measured.
+//
+// A lane is driven by client.hpp: step() until ready(), start(), step() for as long as the run
+// takes, stop(), step() until ended(). step() returns whether the lane could go on at once; if not,
+// it waits for the network.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "nd-echo/batches.hpp"
+#include "nd-echo/client_connection.hpp"
+#include "nd-echo/dialer.hpp"
+
+namespace nd::apps::echo {
+
+/// What all lanes start with: one connection that stands.
+template <network Net>
+class lane_base {
+ public:
+  bool ready() const noexcept { return connection_.has_value() || ended_; }
+  bool ended() const noexcept { return ended_; }
+  void give_up(bench& b, std::string_view why) {
+    if (connection_) connection_->give_up(b, why);
+    ended_ = true;
+  }
+
+ protected:
+  using connection = client_connection<typename Net::stream>;
+
+  lane_base(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline,
+            std::size_t chunk)
+      : dialer_(net, o, deadline), greeting_{o.mode, o.verify, o.size, seed}, chunk_(chunk) {}
+
+  // True once the connection stands.
+  bool dial(bench& b) {
+    if (connection_) return true;
+    if (auto stream = dialer_.step(b)) connection_.emplace(std::move(*stream), greeting_, chunk_);
+    if (dialer_.failed()) ended_ = true;
+    return connection_.has_value();
+  }
+
+  // Stops. True if there is a connection to say goodbye on.
+  bool stoppable() noexcept {
+    stopping_ = true;
+    if (!connection_ || !started_) ended_ = true;
+    return !ended_;
+  }
+
+  dialer<Net> dialer_;
+  hello greeting_;
+  std::size_t chunk_;
+  std::optional<connection> connection_;
+  bool started_ = false;
+  bool stopping_ = false;
+  bool ended_ = false;
+};
+
+/// rr and pipeline: `depth` messages are outstanding; as many as came back are sent again. What is
+/// sent together is one write, what came together is one read.
+template <network Net>
+class message_lane : public lane_base<Net> {
+  using base = lane_base<Net>;
+  using base::connection_, base::started_, base::stopping_, base::ended_;
+
+ public:
+  message_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline)
+      : base(net, o, seed, deadline, write_size(o)),
+        size_(o.size),
+        depth_(o.depth),
+        outstanding_(o.depth) {}
+
+  void start(bench& b) {
+    started_ = true;
+    if (!connection_) return;
+    connection_->queue(depth_ * size_);
+    outstanding_.push(depth_, b.clock.refresh());
+    connection_->flush(b);
+  }
+
+  bool step(bench& b) {
+    if (ended_ || !base::dial(b) || !started_) return false;
+    const typename base::connection::arrival in = connection_->receive(b);
+    if (in.payload != 0) on_echo(b, in.payload);
+    connection_->flush(b);
+    ended_ = connection_->ended();
+    return in.more;
+  }
+
+  void stop(bench& b) {
+    if (!base::stoppable()) return;
+    connection_->finish();
+    connection_->flush(b);
+  }
+
+ private:
+  // More than this in one write gains nothing, and would only fall out of the cache.
+  static std::size_t write_size(const options& o) {
+    constexpr std::uint64_t enough = std::uint64_t{1} << 20;
+    return static_cast<std::size_t>(std::max(o.size, std::min(o.size * o.depth, enough)));
+  }
+
+  void on_echo(bench& b, std::uint64_t bytes) {
+    partial_ += bytes;
+    if (partial_ < size_) return;
+    const std::uint64_t done = partial_ == size_ ? 1 : partial_ / size_;
+    partial_ -= done * size_;
+    // One reading of the clock ends these messages and begins the next ones.
+    const turn_clock::time_point now = b.clock.refresh();
+    outstanding_.pop(done, [&](turn_clock::time_point sent, std::uint64_t count) {
+      b.record(sent, count, size_);
+    });
+    if (stopping_) return;
+    connection_->queue(done * size_);
+    outstanding_.push(done, now);
+  }
+
+  std::uint64_t size_;
+  std::uint64_t depth_;
+  batches outstanding_;
+  std::uint64_t partial_ = 0;  // bytes of a message that has not come back whole
+};
+
+/// stream: writes blocks as fast as they are taken. What counts is what the server reports.
+template <network Net>
+class stream_lane : public lane_base<Net> {
+  using base = lane_base<Net>;
+  using base::connection_, base::started_, base::stopping_, base::ended_;
+
+ public:
+  stream_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline)
+      : base(net, o, seed, deadline, static_cast<std::size_t>(o.size)), size_(o.size) {}
+
+  void start(bench&) noexcept { started_ = true; }
+
+  bool step(bench& b) {
+    if (ended_ || !base::dial(b) || !started_) return false;
+    const bool all = connection_->flush(b);
+    if (all && !stopping_) connection_->queue(size_);
+    // Reports are rare. Looking for them costs a system call where there is a kernel.
+    if (!all || stopping_ || ++turns_ % 8 == 0) {
+      connection_->receive(b);
+      if (b.measuring) b.current.bytes += connection_->confirmed() - counted_;
+      counted_ = connection_->confirmed();
+    }
+    ended_ = connection_->ended();
+    return all && !stopping_;
+  }
+
+  void stop(bench&) noexcept {
+    if (base::stoppable()) connection_->finish();
+  }
+
+ private:
+  std::uint64_t size_;
+  std::uint64_t counted_ = 0;  // of what the server confirmed
+  unsigned turns_ = 0;
+};
+
+/// crr: connect, one exchange, close by both ends. The latency is that of the whole cycle.
+template <network Net>
+class crr_lane : public lane_base<Net> {
+  using base = lane_base<Net>;
+  using base::connection_, base::started_, base::stopping_, base::ended_, base::greeting_;
+
+ public:
+  crr_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline)
+      : base(net, o, seed, deadline, static_cast<std::size_t>(o.size)), size_(o.size) {}
+
+  // The first cycle's connection stands already, so that cycle does not count.
+  void start(bench&) noexcept { started_ = true; }
+
+  bool step(bench& b) {
+    if (ended_) return false;
+    if (!base::dial(b) || !started_) return false;
+    if (!asked_) {
+      asked_ = true;
+      connection_->queue(size_);
+      connection_->finish();
+    }
+    connection_->flush(b);
+    const bool more = connection_->receive(b).more;
+    if (!connection_->ended()) return more;
+    ended_ = stopping_ || connection_->failed();
+    close_cycle(b);
+    return true;
+  }
+
+  void stop(bench&) noexcept { base::stoppable(); }
+
+ private:
+  void close_cycle(bench& b) {
+    const bool good = !connection_->failed();
+    connection_.reset();
+    asked_ = false;
+    const turn_clock::time_point now = b.clock.refresh();
+    if (good && began_ != turn_clock::time_point{}) b.record(began_, 1, size_);
+    began_ = now;
+    // Contents that differ from the last cycle's: a mix-up of connections shows.
+    ++greeting_.seed;
+  }
+
+  std::uint64_t size_;
+  turn_clock::time_point began_{};
+  bool asked_ = false;
+};
+
+}  // namespace nd::apps::echo

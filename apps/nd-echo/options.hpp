@@ -1,0 +1,66 @@
+// What a run of nd-echo, or of its kernel TCP peer, shall do.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/text.hpp"
+
+namespace nd::apps::echo {
+
+enum class role : std::uint8_t { server, client, demo };
+
+/// The values go over the wire (protocol.hpp).
+enum class mode : std::uint8_t { rr = 1, stream = 2, pipeline = 3, crr = 4 };
+
+std::string_view to_string(mode m) noexcept;
+
+/// Messages of the echoing modes are held whole by the server, one for each connection.
+inline constexpr std::uint64_t size_max = std::uint64_t{16} << 20;
+
+struct options {
+  echo::role role = role::server;
+  host_port peer;  ///< of the client: where to connect
+  std::uint16_t port = 4000;
+  echo::mode mode = mode::rr;
+  std::uint64_t size = 0;  ///< bytes of a message, or of a block of the stream
+  std::uint64_t connections = 1;
+  std::uint64_t depth = 32;  ///< messages outstanding: as given for pipeline, 1 for rr and crr
+  std::chrono::nanoseconds duration{std::chrono::seconds(5)};
+  std::chrono::nanoseconds warmup{std::chrono::milliseconds(500)};
+  std::chrono::nanoseconds interval{0};  ///< zero: no lines while it runs
+  std::chrono::nanoseconds wait{std::chrono::seconds(5)};
+  bool verify = false;
+  bool once = false;
+  std::string json;  ///< file name, "-" for stdout, empty for none
+
+  bool has_latency() const noexcept { return mode != mode::stream; }
+};
+
+/// Declares the options and, after parsing, makes one consistent `options` of them.
+class option_parser {
+ public:
+  /// `demo`: whether there is that role.
+  option_parser(CLI::App& app, bool demo);
+  option_parser(const option_parser&) = delete;
+  option_parser& operator=(const option_parser&) = delete;
+
+  /// What is wrong and what would be right; empty if all is well.
+  std::string finish();
+  const options& result() const noexcept { return result_; }
+
+ private:
+  options result_;
+  bool server_ = false;
+  bool demo_ = false;
+  std::optional<host_port> client_;
+  std::string mode_ = "rr";
+  std::string roles_;
+  CLI::Option* duration_ = nullptr;
+};
+
+}  // namespace nd::apps::echo

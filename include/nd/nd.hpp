@@ -1,0 +1,10 @@
+// All of libndstack's C++ API. See docs/usage.md.
+#pragma once
+
+#include "nd/acceptor.hpp"
+#include "nd/config.hpp"
+#include "nd/endpoint.hpp"
+#include "nd/error.hpp"
+#include "nd/runtime.hpp"
+#include "nd/socket.hpp"
+#include "nd/stats.hpp"

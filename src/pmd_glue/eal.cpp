@@ -1,0 +1,100 @@
+#include "pmd_glue/eal.hpp"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <sodium.h>
+#include <time.h>
+
+#include <atomic>
+#include <system_error>
+
+#include "nd/error.hpp"
+#include "pmd_glue/memif_args.hpp"
+
+namespace nd::pmd {
+namespace {
+
+enum class life : int { none, running, ended };
+std::atomic<life> eal_life{life::none};
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::system_error(make_error_code(errc::eal_failed), message);
+}
+
+}  // namespace
+
+eal::eal(const std::vector<std::string>& args) {
+  switch (eal_life.load()) {
+    case life::running:
+      if (!args.empty()) refuse("the EAL runs already: it takes no more arguments");
+      return;
+    case life::ended: refuse("the EAL of this process has ended and cannot be started again");
+    case life::none: break;
+  }
+  // rte_eal_init() wants writable strings, keeps pointers to them, and permutes the array.
+  static std::vector<std::string> kept;
+  kept.assign(1, program_invocation_name);
+  kept.insert(kept.end(), args.begin(), args.end());
+  std::vector<char*> argv;
+  for (std::string& s : kept) argv.push_back(s.data());
+  argv.push_back(nullptr);
+
+  prepare_memif_servers(std::span<const char* const>(argv.data(), kept.size()));
+  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
+    std::string text;
+    for (const std::string& a : args) text += " " + a;
+    refuse("rte_eal_init() refused its arguments (" + std::string(rte_strerror(rte_errno)) +
+           "):" + (text.empty() ? " none were given" : text) +
+           "; without hugepages or root use --no-huge -m 256");
+  }
+  owner_ = true;
+  eal_life = life::running;
+}
+
+eal::~eal() {
+  if (!owner_) return;
+  eal_life = life::ended;
+  rte_eal_cleanup();
+}
+
+void register_thread() noexcept {
+  if (rte_lcore_id() != LCORE_ID_ANY) return;
+  struct registration {
+    bool done = rte_thread_register() == 0;
+    ~registration() {
+      if (done) rte_thread_unregister();
+    }
+  };
+  // Without one (all lcore ids taken) the pools work as well, only slower.
+  thread_local const registration mine;
+  static_cast<void>(mine);
+}
+
+void launch_on_lcore(unsigned lcore, int (*loop)(void*), void* argument) {
+  const auto refuse_lcore = [lcore](const std::string& why) {
+    throw std::system_error(make_error_code(errc::bad_option),
+                            "setting io_lcore: lcore " + std::to_string(lcore) + " " + why);
+  };
+  if (rte_lcore_is_enabled(lcore) == 0) refuse_lcore("is not among the EAL's (-l)");
+  if (lcore == rte_get_main_lcore()) refuse_lcore("is the EAL's main one, which runs the app");
+  if (rte_eal_remote_launch(loop, argument, lcore) != 0) refuse_lcore("is busy");
+}
+
+void wait_for_lcore(unsigned lcore) noexcept { rte_eal_wait_lcore(lcore); }
+
+void fill_random(void* bytes, std::size_t size) {
+  if (sodium_init() < 0) throw std::system_error(std::make_error_code(std::errc::io_error),
+                                                 "libsodium: no random numbers");
+  randombytes_buf(bytes, size);
+}
+
+std::uint64_t wall_clock_ns() noexcept {
+  timespec t{};
+  clock_gettime(CLOCK_REALTIME, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+}  // namespace nd::pmd

@@ -1,0 +1,219 @@
+#include "pmd_glue/ethdev_port.hpp"
+
+#include <rte_dev.h>
+#include <rte_devargs.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <system_error>
+
+#include "base/mbuf.hpp"
+#include "nd/error.hpp"
+#include "pmd_glue/memif_args.hpp"
+#include "pmd_glue/memif_guard.hpp"
+
+namespace nd::pmd {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::system_error(make_error_code(errc::no_device), message);
+}
+
+std::string describe(std::uint16_t id, const std::string& what, int error) {
+  return "ethdev port " + std::to_string(id) + ": " + what + ": " + rte_strerror(-error);
+}
+
+void check(std::uint16_t id, const char* what, int result) {
+  if (result < 0) refuse(describe(id, what, result));
+}
+
+rte_eth_dev_info info_of(std::uint16_t id) {
+  if (rte_eth_dev_is_valid_port(id) == 0) {
+    const unsigned count = rte_eth_dev_count_avail();
+    refuse("no ethdev port " + std::to_string(id) +
+           (count == 0 ? ": the EAL found no device; name one with -a PCI or --vdev=..."
+                       : ": the EAL has " + std::to_string(count) + " (setting port)"));
+  }
+  rte_eth_dev_info info{};
+  check(id, "rte_eth_dev_info_get", rte_eth_dev_info_get(id, &info));
+  return info;
+}
+
+std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
+  if (std::string_view(info.driver_name) != "net_memif") return std::nullopt;
+  const rte_devargs* arguments = rte_dev_devargs(info.device);
+  if (arguments == nullptr) return std::nullopt;
+  std::string text = arguments->name;
+  if (arguments->args != nullptr) text += std::string(",") + arguments->args;
+  return parse_memif_vdev(text);
+}
+
+/// Any ethdev.
+class ethdev_port : public port {
+ public:
+  ethdev_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
+              rte_mempool* rx_pool)
+      : id_(static_cast<std::uint16_t>(values.port)) {
+    rte_eth_conf conf{};
+    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+    // memif can't be told an MTU and takes what its slots hold.
+    if (mtu <= info.max_mtu && std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
+      conf.rxmode.mtu = mtu;
+    check(id_, "rte_eth_dev_configure", rte_eth_dev_configure(id_, 1, 1, &conf));
+    auto rx_descriptors = static_cast<std::uint16_t>(values.rx_descriptors);
+    auto tx_descriptors = static_cast<std::uint16_t>(values.tx_descriptors);
+    check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",
+          rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors, &tx_descriptors));
+    const auto node = static_cast<unsigned>(SOCKET_ID_ANY);
+    check(id_, "rte_eth_rx_queue_setup",
+          rte_eth_rx_queue_setup(id_, 0, rx_descriptors, node, nullptr, rx_pool));
+    check(id_, "rte_eth_tx_queue_setup",
+          rte_eth_tx_queue_setup(id_, 0, tx_descriptors, node, nullptr));
+    rte_ether_addr mac{};
+    check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
+    std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
+    capabilities_.mtu = mtu;
+    capabilities_.tx_udp_checksum = conf.txmode.offloads != 0;
+  }
+  ~ethdev_port() override {
+    rte_eth_dev_stop(id_);
+    rte_eth_dev_close(id_);
+  }
+  ethdev_port(const ethdev_port&) = delete;
+  ethdev_port& operator=(const ethdev_port&) = delete;
+
+  void start() { check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_)); }
+
+  const port_capabilities& capabilities() const noexcept override { return capabilities_; }
+  std::size_t rx_burst(instant, std::span<rte_mbuf*> frames) override {
+    return rte_eth_rx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+  }
+  std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
+    return rte_eth_tx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+  }
+  void tick(instant) override {}
+  bool link_up() const noexcept override {
+    rte_eth_link link{};
+    return rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  }
+
+ protected:
+  std::uint16_t id_;
+
+ private:
+  port_capabilities capabilities_;
+};
+
+/// net_ring gives the very mbufs that are sent to the receiver. A wire copies.
+class ring_port final : public ethdev_port {
+ public:
+  using ethdev_port::ethdev_port;
+
+  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    std::array<rte_mbuf*, 64> copies;
+    std::size_t n = 0;
+    while (n < std::min(frames.size(), copies.size())) {
+      copies[n] = rte_pktmbuf_copy(frames[n], frames[n]->pool, 0, frames[n]->pkt_len);
+      if (copies[n] == nullptr) break;
+      ++n;
+    }
+    const std::size_t sent = ethdev_port::tx_burst(now, std::span(copies).first(n));
+    rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(sent));
+    rte_pktmbuf_free_bulk(&copies[sent], static_cast<unsigned>(n - sent));
+    return sent;
+  }
+};
+
+/// net_memif, safe against the other process's death (memif_guard.hpp).
+class memif_port final : public port {
+ public:
+  memif_port(const settings& values, const rte_eth_dev_info& info, const memif_args& arguments,
+             std::uint16_t mtu, rte_mempool* rx_pool)
+      : mend_(arguments),
+        inner_(std::make_unique<ethdev_port>(values, info, mtu, rx_pool)),
+        guard_(static_cast<std::uint16_t>(values.port)),
+        redial_(static_cast<std::uint16_t>(values.port), arguments) {
+    if (arguments.role == memif_role::server) inner_->start();  // a client is started by redial_
+  }
+  ~memif_port() override {
+    guard_.release();
+    const interrupt_pause quiet;
+    inner_.reset();
+  }
+
+  const port_capabilities& capabilities() const noexcept override {
+    return inner_->capabilities();
+  }
+  std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    pollable_ = guard_.may_poll(now);
+    if (!pollable_) {
+      if (!guard_.link_up()) redial_.poll(now);
+      return 0;
+    }
+    const std::size_t n = inner_->rx_burst(now, frames);
+    if (n > 0) guard_.received(now);
+    return n;
+  }
+  /// Between two calls of rx_burst, as the guard asks for; frames to nobody are lost as on a wire
+  /// without a link.
+  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    if (pollable_) return inner_->tx_burst(now, frames);
+    if (guard_.link_up()) return 0;
+    rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
+    return frames.size();
+  }
+  void tick(instant) override {}
+  bool link_up() const noexcept override { return guard_.link_up(); }
+
+ private:
+  memif_listener_mend mend_;
+  std::unique_ptr<ethdev_port> inner_;
+  memif_guard guard_;
+  memif_redial redial_;
+  bool pollable_ = false;
+};
+
+template <class Port>
+std::unique_ptr<port> started(std::unique_ptr<Port> p) {
+  p->start();
+  return p;
+}
+
+}  // namespace
+
+std::uint16_t port_mtu(const settings& values) {
+  const auto id = static_cast<std::uint16_t>(values.port);
+  const rte_eth_dev_info info = info_of(id);
+  std::uint16_t largest = 0;
+  if (const auto memif = memif_of(info)) {
+    // Frames that take more than one slot are not safe to send (memif_guard.hpp's tests).
+    largest = static_cast<std::uint16_t>(std::min(memif->bsize - RTE_ETHER_HDR_LEN, 9000));
+  } else if (values.mtu != 0) {
+    largest = std::min<std::uint16_t>(info.max_mtu, 9000);
+  } else {
+    check(id, "rte_eth_dev_get_mtu", rte_eth_dev_get_mtu(id, &largest));
+  }
+  if (values.mtu == 0) return std::min<std::uint16_t>(largest, 9000);
+  if (values.mtu < 576 || values.mtu > largest) {
+    throw std::system_error(make_error_code(errc::bad_option),
+                            "setting mtu: " + std::to_string(values.mtu) + " is outside 576 .. " +
+                                std::to_string(largest) + ", which is what ethdev port " +
+                                std::to_string(id) + " takes");
+  }
+  return static_cast<std::uint16_t>(values.mtu);
+}
+
+std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
+  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+  if (const auto memif = memif_of(info))
+    return std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool);
+  if (std::string_view(info.driver_name) == "net_ring")
+    return started(std::make_unique<ring_port>(values, info, mtu, rx_pool));
+  return started(std::make_unique<ethdev_port>(values, info, mtu, rx_pool));
+}
+
+}  // namespace nd::pmd

@@ -1,0 +1,66 @@
+// A wire that can be made bad: a decorator that loses, doubles, reorders, corrupts and marks what a
+// host sends. In every build, deterministic by its seed.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/mbuf.hpp"
+#include "base/port.hpp"
+#include "base/rng.hpp"
+
+namespace nd::pmd {
+
+/// Probabilities from 0 to 1, each drawn for itself for every frame.
+struct fault_spec {
+  double loss = 0;
+  double dup = 0;
+  double reorder = 0;  ///< held back while 1 to 8 later frames leave, at most 100 us
+  double corrupt = 0;  ///< one bit anywhere in the frame
+  double ecn = 0;      ///< Congestion Experienced, on frames that are ECT
+  std::uint64_t seed = 1;
+};
+
+/// "loss=0.01,dup=0.01,reorder=0.05,corrupt=0.001,ecn=0.01,seed=7"; what is not named is 0. Throws
+/// std::system_error(errc::bad_option).
+fault_spec parse_fault_spec(std::string_view text);
+
+class fault_port final : public port {
+ public:
+  fault_port(std::unique_ptr<port> inner, const fault_spec& spec);
+  ~fault_port() override;
+
+  const port_capabilities& capabilities() const noexcept override {
+    return inner_->capabilities();
+  }
+  std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    return inner_->rx_burst(now, frames);
+  }
+  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override;
+  void tick(instant now) override;
+  bool link_up() const noexcept override { return inner_->link_up(); }
+
+ private:
+  struct held_frame {
+    rte_mbuf* frame;
+    unsigned later_frames;  ///< that may still overtake it
+    instant until;
+  };
+
+  void impair(instant now, rte_mbuf* frame);
+  rte_mbuf* corrupted(rte_mbuf* frame);
+  void mark(rte_mbuf* frame) noexcept;
+  void emit(rte_mbuf* frame);
+  void flush(instant now);
+
+  std::unique_ptr<port> inner_;
+  fault_spec spec_;
+  rng random_;
+  std::deque<held_frame> held_;
+  std::vector<rte_mbuf*> out_;  ///< to leave, in this order
+};
+
+}  // namespace nd::pmd

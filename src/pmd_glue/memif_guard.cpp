@@ -1,0 +1,452 @@
+// The handles that rte_intr_callback_register takes can be made only by calls that 22.11 still
+// calls experimental. They are stable since.
+#define ALLOW_EXPERIMENTAL_API
+
+#include "pmd_glue/memif_guard.hpp"
+
+#include <poll.h>
+#include <pthread.h>
+#include <rte_alarm.h>
+#include <rte_ethdev.h>
+#include <rte_interrupts.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace nd::pmd {
+namespace detail {
+
+// Phase 1, nobody inside: the interrupt thread runs, as it does before the first guard exists.
+constinit gate_word memif_gate{std::uint64_t{1} << gate_phase_shift};
+
+}  // namespace detail
+
+namespace {
+
+// --- the gate ------------------------------------------------------------------------------------
+
+constexpr std::uint64_t one_phase = std::uint64_t{1} << detail::gate_phase_shift;
+constexpr std::uint64_t one_guard = 1;
+
+constexpr std::uint64_t phase_of(std::uint64_t word) {
+  return word >> detail::gate_phase_shift;
+}
+constexpr std::uint64_t guards_in(std::uint64_t word) {
+  return word & (one_phase - 1);
+}
+constexpr bool asked(std::uint64_t word) {
+  return (word & one_phase) != 0;
+}
+constexpr bool thread_runs(std::uint64_t word) {
+  return asked(word) && guards_in(word) == 0;
+}
+
+/// How long a round lasts: the thread needs one pass over its ready descriptors, and the alarm that
+/// brings it back must not be due before that.
+constexpr std::uint64_t round_us = 20;
+
+std::atomic<std::uint64_t>& gate() {
+  return detail::memif_gate.value;
+}
+
+/// Guards and pauses that want the thread held; while there are none it is not called at all.
+constinit std::atomic<std::uint32_t> wanting{0};
+/// Guards without a link. Theirs comes up only if the thread runs, so the others let it run often.
+constinit std::atomic<std::uint32_t> without_link{0};
+/// An alarm is pending or its callback runs.
+constinit std::atomic<bool> armed{false};
+
+/// What the parked thread sleeps on. Posted once a round, by whoever makes thread_runs() true.
+class round_signal {
+ public:
+  round_signal() noexcept { sem_init(&semaphore_, 0, 0); }
+  void post() noexcept { sem_post(&semaphore_); }
+  void wait() noexcept {
+    while (sem_wait(&semaphore_) != 0 && errno == EINTR) continue;
+  }
+
+ private:
+  sem_t semaphore_;  // never destroyed: at exit the interrupt thread may still sleep on it
+};
+
+round_signal& round_granted() {
+  static round_signal signal;
+  return signal;
+}
+
+/// The interrupt thread, once it was parked for the first time.
+constinit std::atomic<pthread_t> interrupt_thread{0};
+
+/// Lets the thread go, on the CPU of the caller. The EAL keeps it off our lcores, which on a machine
+/// without a spare core puts it behind somebody else's busy loop, for 20 ms at times; here the
+/// caller, who may not poll until it is back, makes way for it.
+void let_go() noexcept {
+  if (const pthread_t thread = interrupt_thread.load(std::memory_order_relaxed); thread != 0) {
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<unsigned>(sched_getcpu()), &here);
+    pthread_setaffinity_np(thread, sizeof here, &here);
+  }
+  round_granted().post();
+}
+
+/// Asks for a round; nothing to do if one was asked for already.
+void ask() noexcept {
+  std::uint64_t word = gate().load();
+  do {
+    if (asked(word)) return;
+  } while (!gate().compare_exchange_weak(word, word + one_phase));
+  if (guards_in(word) == 0) let_go();
+}
+
+/// Enters and returns the phase, unless the thread was asked to run. `insist` takes the asking back
+/// if the thread has not been let go yet: then it never was away, and those inside just go on.
+std::uint64_t enter_gate(bool insist, std::uint64_t otherwise) noexcept {
+  std::uint64_t word = gate().load();
+  for (;;) {
+    if (asked(word) && (!insist || thread_runs(word))) return otherwise;
+    const std::uint64_t parked = asked(word) ? word - one_phase : word;
+    // Acquire: pairs with the release in park().
+    if (gate().compare_exchange_weak(word, parked + one_guard)) return phase_of(parked);
+  }
+}
+
+void leave_gate() noexcept {
+  // Release: our bursts are over before the thread, which acquires through the semaphore, unmaps.
+  const std::uint64_t before = gate().fetch_sub(one_guard);
+  if (thread_runs(before - one_guard)) let_go();
+}
+
+/// On the interrupt thread: sleeps until a round is granted.
+void park() noexcept {
+  interrupt_thread.store(pthread_self(), std::memory_order_relaxed);
+  // Release: pairs with the acquires in may_poll() and enter_gate().
+  gate().fetch_add(one_phase);
+  // Whoever stopped wanting us just before that found us running, and did not ask.
+  if (wanting.load() == 0) ask();
+  round_granted().wait();
+}
+
+void on_alarm(void*) noexcept;
+
+/// Has the interrupt thread call us, unless it is about to. An alarm that cannot be had (no memory)
+/// is tried again by the next guard that cannot enter.
+void arm() noexcept {
+  if (armed.load(std::memory_order_relaxed) || armed.exchange(true)) return;
+  if (rte_eal_alarm_set(round_us, on_alarm, nullptr) != 0) armed.store(false);
+}
+
+void on_alarm(void*) noexcept {
+  if (wanting.load() != 0) park();
+  armed.store(false);
+  if (wanting.load() != 0) arm();
+}
+
+void want() noexcept {
+  wanting.fetch_add(1);
+  arm();
+}
+
+void want_no_more() noexcept {
+  wanting.fetch_sub(1);
+  ask();
+}
+
+}  // namespace
+
+// --- memif_guard ---------------------------------------------------------------------------------
+
+memif_guard::memif_guard(std::uint16_t port_id) noexcept : port_id_(port_id) {
+  without_link.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool memif_guard::look(instant now) noexcept {
+  if (released_) return false;
+  if (inside_phase_ == outside) return enter(now);
+
+  if (phase_of(gate().load(std::memory_order_acquire)) == inside_phase_ && !round_is_due(now)) {
+    // Only the time to look has come; received() does not move it, to stay a single store.
+    next_look_ = (last_rx_ > entered_ ? last_rx_ : entered_) + silence;
+    return true;
+  }
+  ask();
+  leave();
+  left_ = now;
+  return false;
+}
+
+bool memif_guard::round_is_due(instant now) const noexcept {
+  const duration inside = now - entered_;
+  if (inside < silence) return false;
+  const bool others_wait = without_link.load(std::memory_order_relaxed) != 0;
+  return others_wait || now - last_rx_ >= silence || inside >= round_interval_max;
+}
+
+bool memif_guard::enter(instant now) noexcept {
+  // In a primary process this reads one word that the PMD keeps, and touches no ring.
+  if (!port_has_link()) {
+    note_link(false);
+    sched_yield();
+    return false;
+  }
+  set_wanting(true);
+  if (left_.is_never()) left_ = now;
+  inside_phase_ = enter_gate(now - left_ >= patience, outside);
+  if (inside_phase_ == outside) {
+    arm();
+    sched_yield();
+    return false;
+  }
+  left_ = instant::never();
+  // From here on the link cannot change; before, it could have.
+  if (!port_has_link()) {
+    leave();
+    note_link(false);
+    return false;
+  }
+  note_link(true);
+  entered_ = now;
+  next_look_ = now + silence;
+  return true;
+}
+
+void memif_guard::leave() noexcept {
+  inside_phase_ = outside;
+  leave_gate();
+}
+
+void memif_guard::note_link(bool up) noexcept {
+  if (!up) set_wanting(false);
+  if (up == link_up_) return;
+  link_up_ = up;
+  if (up) {
+    without_link.fetch_sub(1, std::memory_order_relaxed);
+  } else {
+    without_link.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+void memif_guard::set_wanting(bool wanting_now) noexcept {
+  if (wanting_now == wanting_) return;
+  wanting_ = wanting_now;
+  if (wanting_now) {
+    want();
+  } else {
+    left_ = instant::never();
+    want_no_more();
+  }
+}
+
+bool memif_guard::port_has_link() const noexcept {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(port_id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+void memif_guard::idle() noexcept {
+  if (inside_phase_ != outside) leave();
+  set_wanting(false);
+}
+
+void memif_guard::release() noexcept {
+  if (released_) return;
+  released_ = true;
+  idle();
+  note_link(true);  // nobody need hurry for this port
+  link_up_ = false;
+}
+
+// --- interrupt_pause -----------------------------------------------------------------------------
+
+interrupt_pause::interrupt_pause() noexcept {
+  constexpr int patience_steps = 20'000;
+  constexpr timespec step{.tv_sec = 0, .tv_nsec = 50'000};
+  constexpr std::uint64_t not_entered = std::numeric_limits<std::uint64_t>::max();
+  want();
+  for (int i = 0; i < patience_steps && !held_; ++i) {
+    held_ = enter_gate(true, not_entered) != not_entered;
+    if (held_) break;
+    arm();
+    nanosleep(&step, nullptr);
+  }
+}
+
+interrupt_pause::~interrupt_pause() {
+  if (held_) leave_gate();
+  want_no_more();
+}
+
+// --- memif_redial --------------------------------------------------------------------------------
+
+namespace {
+
+/// A 22.11 server whose greeting meets a closed socket panics (it closes a descriptor that the EAL
+/// still lists). Its guard lets it greet within round_interval_max.
+constexpr int greeting_patience_ms = 1'500;
+
+}  // namespace
+
+memif_redial::memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started)
+    : args_(std::move(args)), port_id_(port_id), port_is_started_(port_is_started) {}
+
+void memif_redial::poll(instant now) noexcept {
+  if (args_.role != memif_role::client || now < next_try_) return;
+  if (socket_ < 0 && !dial()) {
+    next_try_ = now + ask_again;
+    return;
+  }
+  switch (listen()) {
+    case greeting::none_yet: next_try_ = now + duration::milliseconds(1); break;
+    case greeting::server_gone:
+      close_socket();
+      next_try_ = now + ask_again;
+      break;
+    case greeting::came:
+      close_socket();
+      next_try_ = now + (restart_port() ? handshake : ask_again);
+      break;
+  }
+}
+
+bool memif_redial::dial() noexcept {
+  sockaddr_un address{};
+  const std::size_t length = memif_address(args_, address);
+  if (length == 0) return false;
+  socket_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket_ < 0) return false;
+  if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address),
+                static_cast<socklen_t>(length)) == 0) {
+    return true;
+  }
+  close_socket();
+  return false;
+}
+
+memif_redial::greeting memif_redial::listen() noexcept {
+  char message[256];
+  const ssize_t n = ::recv(socket_, message, sizeof(message), MSG_DONTWAIT);
+  if (n > 0) return greeting::came;
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return greeting::none_yet;
+  return greeting::server_gone;
+}
+
+void memif_redial::hang_up() noexcept {
+  if (socket_ < 0) return;
+  pollfd greeting{.fd = socket_, .events = POLLIN, .revents = 0};
+  (void)::poll(&greeting, 1, greeting_patience_ms);
+  close_socket();
+}
+
+void memif_redial::close_socket() noexcept {
+  if (socket_ >= 0) ::close(socket_);
+  socket_ = -1;
+}
+
+bool memif_redial::restart_port() noexcept {
+  const interrupt_pause pause;
+  if (!pause.held()) return false;
+  rte_eth_link link{};
+  if (rte_eth_link_get_nowait(port_id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP) {
+    return true;  // it came up meanwhile
+  }
+  // Stopping a stopped port is harmless, but ethdev logs it.
+  if (port_is_started_ && rte_eth_dev_stop(port_id_) != 0) return false;
+  port_is_started_ = rte_eth_dev_start(port_id_) == 0;
+  return port_is_started_;
+}
+
+// --- memif_listener_mend -------------------------------------------------------------------------
+
+namespace {
+
+bool listens_at(int fd, const sockaddr_un& wanted, std::size_t length) noexcept {
+  int listening = 0;
+  socklen_t size = sizeof(listening);
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
+    return false;
+  }
+  sockaddr_un address{};
+  socklen_t found = sizeof(address);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &found) != 0) return false;
+  if (address.sun_family != AF_UNIX) return false;
+  // The length of a path's address includes padding or does not; that of an abstract name counts.
+  if (wanted.sun_path[0] == '\0' && found != length) return false;
+  return std::memcmp(address.sun_path, wanted.sun_path, sizeof(address.sun_path)) == 0;
+}
+
+/// The PMD does not tell its listener's descriptor.
+int find_listener(const memif_args& args) noexcept {
+  sockaddr_un wanted{};
+  const std::size_t length = memif_address(args, wanted);
+  rlimit limit{};
+  if (length == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  constexpr rlim_t enough = 65'536;
+  const int end = static_cast<int>(limit.rlim_cur < enough ? limit.rlim_cur : enough);
+  for (int fd = 0; fd < end; ++fd) {
+    if (listens_at(fd, wanted, length)) return fd;
+  }
+  return -1;
+}
+
+/// Only to name a callback that nobody registers.
+void no_callback(void*) noexcept {}
+
+/// Asking to remove a callback that is not there removes nothing, and tells whether the EAL has the
+/// descriptor in its list.
+bool is_listed(rte_intr_handle* handle) noexcept {
+  return rte_intr_callback_unregister(handle, no_callback, nullptr) != -ENOENT;
+}
+
+/// On the interrupt thread, right after the PMD's listener. What it closed is the lowest free
+/// number.
+void plug_closed_descriptor(void*) noexcept {
+  const int plug = eventfd(0, EFD_CLOEXEC);
+  if (plug < 0) return;
+  rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+  // In the list before it was opened: it stays open, for ever, and is never ready.
+  const bool stale = handle != nullptr && rte_intr_fd_set(handle, plug) == 0 && is_listed(handle);
+  rte_intr_instance_free(handle);
+  if (!stale) ::close(plug);
+}
+
+}  // namespace
+
+memif_listener_mend::memif_listener_mend(const memif_args& args) {
+  if (args.role != memif_role::server) return;
+  const int listener = find_listener(args);
+  if (listener < 0) return;
+  rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+  if (handle == nullptr) return;
+  if (rte_intr_fd_set(handle, listener) == 0 &&
+      rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0 &&
+      rte_intr_callback_register(handle, plug_closed_descriptor, this) == 0) {
+    handle_ = handle;
+  } else {
+    rte_intr_instance_free(handle);
+  }
+}
+
+memif_listener_mend::~memif_listener_mend() {
+  if (handle_ == nullptr) return;
+  {
+    // No callback runs, so none is active and the removal cannot be refused.
+    const interrupt_pause pause;
+    rte_intr_callback_unregister(handle_, plug_closed_descriptor, this);
+    const int plug = eventfd(0, EFD_CLOEXEC);
+    if (plug >= 0) {
+      dup2(plug, rte_intr_fd_get(handle_));
+      ::close(plug);
+    }
+  }
+  rte_intr_instance_free(handle_);
+}
+
+}  // namespace nd::pmd

@@ -1,0 +1,187 @@
+// Keeps a memif port safe to poll while the process at its other end may die.
+//
+// net_memif unmaps its rings on the EAL's interrupt thread, in the callback that notices that the
+// other process is gone. A burst that runs on an lcore at that moment reads unmapped memory. The
+// PMD offers no lock, but the interrupt thread runs its callbacks one after the other: while it is
+// inside one of ours, it is in none of the PMD's. So ours holds it (it sleeps, it does not spin)
+// whenever a port is being polled, and lets it go for a *round* now and then:
+//
+//            a guard asks                 the last guard inside has left
+//   parked ----------------> asked for ----------------------------------> running
+//     ^                          |                                            |
+//     |   nobody left in time    |            our callback is entered again   |
+//     +--------------------------+                                            |
+//     +-----------------------------------------------------------------------+
+//
+// A guard may poll while parked or asked for. It leaves when it sees that a round was asked for,
+// and while the thread runs its port has no packets and takes none: nobody waits. There is one
+// interrupt thread, so there is one such gate a process, shared by all guards.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+
+#include "base/time.hpp"
+#include "pmd_glue/memif_args.hpp"
+
+struct rte_intr_handle;
+
+namespace nd::pmd {
+
+namespace detail {
+
+/// The phase (even: parked; odd: asked for or running) above the number of guards inside.
+/// One word, so that "the last guard left, and a round was asked for" is seen exactly once.
+/// Read by every poll, written at most some hundred times a second: a cache line of its own.
+struct alignas(64) gate_word {
+  std::atomic<std::uint64_t> value;
+};
+extern constinit gate_word memif_gate;
+inline constexpr unsigned gate_phase_shift = 16;
+
+}  // namespace detail
+
+/// One for each pair of memif port and thread that polls it (all members but the destructor are for
+/// that thread). Create it before the port is started, release it before the port is stopped.
+class memif_guard {
+ public:
+  /// A dead peer is silent: after this much silence the interrupt thread may look for a hang-up.
+  /// Longer than our peers' keepalive: one that lives causes no round.
+  static constexpr duration silence = duration::milliseconds(150);
+  /// And after this long under traffic, for the alarms and interrupts of everybody else.
+  static constexpr duration round_interval_max = duration::seconds(1);
+  /// How long a guard that has left waits for the others before it goes back to polling: a thread
+  /// that has stopped polling (its application is busy) must not silence the other threads.
+  static constexpr duration patience = duration::milliseconds(1);
+
+  explicit memif_guard(std::uint16_t port_id) noexcept;
+  ~memif_guard() { release(); }
+  memif_guard(const memif_guard&) = delete;
+  memif_guard& operator=(const memif_guard&) = delete;
+
+  /// Call before each round of bursts. True: the port may be polled and sent on until the next
+  /// call. False: leave it alone, it has no packets and takes none; ask again in the next round.
+  bool may_poll(instant now) noexcept {
+    // The acquire pairs with the release in park(): what the PMD's callbacks did is visible.
+    const std::uint64_t phase =
+        detail::memif_gate.value.load(std::memory_order_acquire) >> detail::gate_phase_shift;
+    if (phase == inside_phase_ && now < next_look_) [[likely]]
+      return true;
+    return look(now);
+  }
+
+  /// Packets were received at `now`.
+  void received(instant now) noexcept { last_rx_ = now; }
+
+  /// The link as of the last may_poll().
+  bool link_up() const noexcept { return link_up_; }
+
+  /// This thread will not poll for a while (its application has left the loop). may_poll() resumes.
+  void idle() noexcept;
+
+  /// This thread will not poll again; may_poll() is false from here on. Then stop the port under an
+  /// interrupt_pause.
+  void release() noexcept;
+
+ private:
+  static constexpr std::uint64_t outside = std::numeric_limits<std::uint64_t>::max();
+
+  bool look(instant now) noexcept;
+  bool round_is_due(instant now) const noexcept;
+  bool enter(instant now) noexcept;
+  void leave() noexcept;
+  void note_link(bool up) noexcept;
+  void set_wanting(bool wanting) noexcept;
+  bool port_has_link() const noexcept;
+
+  std::uint64_t inside_phase_ = outside;
+  instant next_look_;
+  instant last_rx_;
+  instant entered_;
+  instant left_ = instant::never();
+  std::uint16_t port_id_;
+  bool wanting_ = false;
+  bool link_up_ = false;
+  bool released_ = false;
+};
+
+/// Holds the interrupt thread for as long as it lives, for calls that must not meet the PMD's
+/// callbacks: rte_eth_dev_stop and rte_eth_dev_close of a memif port tear down, on the calling
+/// thread, what a hang-up tears down on the interrupt thread. Waits for the thread (100 to 200
+/// microseconds). Not for the interrupt thread itself.
+class interrupt_pause {
+ public:
+  interrupt_pause() noexcept;
+  ~interrupt_pause();
+  interrupt_pause(const interrupt_pause&) = delete;
+  interrupt_pause& operator=(const interrupt_pause&) = delete;
+
+  /// False if the thread has not come within a second: another callback holds it.
+  bool held() const noexcept { return held_; }
+
+ private:
+  bool held_ = false;
+};
+
+/// Connects a memif client, and connects it again when its server has gone and come back. The PMD
+/// tries once, in rte_eth_dev_start, and never again; and that connect() blocks for as long as the
+/// server's backlog is full, which with a hung server is for ever. So a non-blocking socket of our
+/// own asks first, and the port is started again only once the server has greeted it. The port must
+/// have its queues set up. It need not have been started: for a client whose server is not there
+/// yet, rte_eth_dev_start fails, and poll() does it when the server is.
+class memif_redial {
+ public:
+  static constexpr duration ask_again = duration::milliseconds(20);
+  /// For the PMD's handshake, about ten messages, which a server with another port under traffic
+  /// answers at one a round.
+  static constexpr duration handshake = duration::milliseconds(250);
+
+  memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started = false);
+  /// May wait for the greeting of a connection just made: a server must not meet a closed socket.
+  ~memif_redial() { hang_up(); }
+  memif_redial(const memif_redial&) = delete;
+  memif_redial& operator=(const memif_redial&) = delete;
+
+  /// Call while the guard says that the link is down, from the thread that owns the port. Does
+  /// nothing for a server. Stops and starts the port when its server is there.
+  void poll(instant now) noexcept;
+
+ private:
+  enum class greeting { none_yet, came, server_gone };
+
+  bool dial() noexcept;
+  greeting listen() noexcept;
+  void hang_up() noexcept;
+  void close_socket() noexcept;
+  bool restart_port() noexcept;
+
+  memif_args args_;
+  instant next_try_;
+  int socket_ = -1;
+  std::uint16_t port_id_;
+  bool port_is_started_;
+};
+
+/// Mends what the PMD's listener does when a client dies between its connect() and the greeting.
+/// The PMD (22.11) closes the accepted descriptor but leaves it in the EAL's list, and the EAL
+/// panics when it next builds its epoll set. Our callback on the same listener runs right after the
+/// PMD's, and puts a descriptor that is never ready in the place of the closed one. One for each
+/// memif server, from rte_eal_init on. Does nothing for a client.
+class memif_listener_mend {
+ public:
+  explicit memif_listener_mend(const memif_args& args);
+  /// After rte_eth_dev_close, which leaves the listener open with a callback on freed memory: the
+  /// listener is replaced as well, so that the next client is refused.
+  ~memif_listener_mend();
+  memif_listener_mend(const memif_listener_mend&) = delete;
+  memif_listener_mend& operator=(const memif_listener_mend&) = delete;
+
+  /// False if the listener was not found, or there is no memory: then nothing is mended.
+  bool active() const noexcept { return handle_ != nullptr; }
+
+ private:
+  rte_intr_handle* handle_ = nullptr;
+};
+
+}  // namespace nd::pmd

@@ -1,0 +1,49 @@
+#include "pmd_glue/mempool.hpp"
+
+#include <rte_errno.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "base/mbuf.hpp"
+#include "nd/error.hpp"
+
+namespace nd::pmd {
+namespace {
+
+constexpr std::uint64_t standard_bytes = 24 << 20;
+constexpr unsigned cache_size = 256;
+
+}  // namespace
+
+mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room) {
+  const std::uint64_t each = sizeof(rte_mbuf) + mbuf_private_size + data_room;
+  if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, 512);
+  rte_mempool* pool = rte_pktmbuf_pool_create(
+      name.c_str(), static_cast<unsigned>(count),
+      std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,
+      static_cast<std::uint16_t>(data_room), SOCKET_ID_ANY);
+  if (pool == nullptr) {
+    throw std::system_error(
+        make_error_code(errc::no_buffer_space),
+        "mbuf pool '" + name + "' of " + std::to_string(count) + " mbufs, " +
+            std::to_string(count * each >> 20) + " MiB: " + rte_strerror(rte_errno) +
+            "; give the EAL more memory (-m MiB), or set rx_mbufs and tx_mbufs lower");
+  }
+  return mempool_ptr(pool);
+}
+
+std::uint32_t rx_data_room(std::uint16_t mtu) noexcept {
+  // A VLAN tag may precede the IP packet.
+  const std::uint32_t frame = RTE_PKTMBUF_HEADROOM + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN + mtu;
+  return RTE_ALIGN_CEIL(std::max<std::uint32_t>(frame, RTE_MBUF_DEFAULT_BUF_SIZE),
+                        RTE_CACHE_LINE_SIZE);
+}
+
+std::uint32_t tx_data_room(std::uint16_t mtu) noexcept {
+  return RTE_ALIGN_CEIL(std::uint32_t{tx_headroom} + mtu + tx_tailroom, RTE_CACHE_LINE_SIZE);
+}
+
+}  // namespace nd::pmd

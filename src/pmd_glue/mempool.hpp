@@ -1,0 +1,25 @@
+// The two mbuf pools of a host.
+#pragma once
+
+#include <rte_mempool.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace nd::pmd {
+
+struct free_pool {
+  void operator()(rte_mempool* p) const noexcept { rte_mempool_free(p); }
+};
+using mempool_ptr = std::unique_ptr<rte_mempool, free_pool>;
+
+/// A pool of `count` mbufs with room for `data_room` bytes and our private area; `count` 0: as many
+/// as fit 24 MiB. Throws std::system_error(errc::no_buffer_space) that says what would help.
+mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room);
+
+/// Data room for receiving, and for sending, IP packets of `mtu` bytes.
+std::uint32_t rx_data_room(std::uint16_t mtu) noexcept;
+std::uint32_t tx_data_room(std::uint16_t mtu) noexcept;
+
+}  // namespace nd::pmd

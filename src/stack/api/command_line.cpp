@@ -1,0 +1,61 @@
+#include "api/command_line.hpp"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+
+#include "nd/error.hpp"
+
+namespace nd::api {
+namespace {
+
+// Later files and --set win over earlier ones; the order on the command line decides.
+void apply(config& cfg, std::string_view option, const std::string& value) {
+  if (option == "--config") cfg.load(value);
+  else if (option == "--set") cfg.set(value);
+  else cfg.set(option.substr(2), value);
+}
+
+constexpr std::array<std::string_view, 5> options{"--ip", "--encap", "--fault", "--config",
+                                                  "--set"};
+
+}  // namespace
+
+command_line parse_command_line(const std::vector<std::string>& words) {
+  command_line out;
+  const auto dashes = std::ranges::find(words, "--");
+  auto word = words.begin();
+  if (dashes != words.end()) {
+    out.cfg.eal_args(std::vector<std::string>(words.begin(), dashes));
+    word = dashes + 1;
+  }
+  for (; word != words.end(); ++word) {
+    const std::string_view text = *word;
+    const std::string_view name = text.substr(0, text.find('='));
+    if (std::ranges::find(options, name) == options.end()) {
+      out.args.push_back(*word);
+    } else if (name.size() < text.size()) {
+      apply(out.cfg, name, std::string(text.substr(name.size() + 1)));
+    } else if (word + 1 == words.end()) {
+      throw std::system_error(make_error_code(errc::bad_option),
+                              std::string(name) + " needs a value");
+    } else {
+      apply(out.cfg, name, *++word);
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> split_words(std::string_view text) {
+  std::vector<std::string> words;
+  constexpr std::string_view blanks = " \t\n";
+  for (auto start = text.find_first_not_of(blanks); start != std::string_view::npos;
+       start = text.find_first_not_of(blanks, start)) {
+    const auto end = std::min(text.find_first_of(blanks, start), text.size());
+    words.emplace_back(text.substr(start, end - start));
+    start = end;
+  }
+  return words;
+}
+
+}  // namespace nd::api

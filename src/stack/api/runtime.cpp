@@ -1,0 +1,53 @@
+#include "nd/runtime.hpp"
+
+#include "api/command_line.hpp"
+#include "api/runtime_impl.hpp"
+
+namespace nd {
+namespace {
+
+std::unique_ptr<api::runtime_impl> start(std::string program, api::command_line line) {
+  line.args.insert(line.args.begin(), std::move(program));
+  auto eal = std::make_unique<pmd::eal>(line.cfg.eal_args());
+  return std::make_unique<api::runtime_impl>(std::move(eal), line.cfg, std::move(line.args));
+}
+
+}  // namespace
+
+runtime::runtime(int argc, char** argv)
+    : impl_(start(argc > 0 ? argv[0] : "",
+                  api::parse_command_line(argc > 0 ? std::vector<std::string>(argv + 1, argv + argc)
+                                                   : std::vector<std::string>()))) {}
+
+runtime::runtime(const config& cfg) : impl_(start("", {cfg, {}})) {}
+
+runtime::runtime(std::string_view command_line)
+    : impl_(start("", api::parse_command_line(api::split_words(command_line)))) {}
+
+runtime::runtime(existing_eal_t, const config& cfg)
+    : impl_(std::make_unique<api::runtime_impl>(std::make_unique<pmd::eal>(), cfg,
+                                                std::vector<std::string>(1))) {}
+
+runtime::~runtime() = default;
+
+const std::vector<std::string>& runtime::args() const noexcept { return impl_->args(); }
+std::size_t runtime::poll() { return impl_->inline_mode() ? impl_->poll() : 0; }
+void runtime::interrupt() noexcept { impl_->interrupt(); }
+bool runtime::interrupted() const noexcept { return impl_->interrupted(); }
+void runtime::clear_interrupt() noexcept { impl_->clear_interrupt(); }
+address runtime::address() const noexcept { return impl_->address(); }
+std::size_t runtime::max_payload() const noexcept { return impl_->host().max_payload(); }
+std::string runtime::setting(std::string_view name) const {
+  return impl_->configuration().get(name);
+}
+
+std::vector<counter> runtime::stats() const {
+  std::vector<counter> out;
+  impl_->host().stats().for_each([&](std::string_view name, std::string_view unit,
+                                     std::string_view help, std::uint64_t value) {
+    out.push_back({name, unit, help, value});
+  });
+  return out;
+}
+
+}  // namespace nd

@@ -1,0 +1,128 @@
+#include "api/runtime_impl.hpp"
+
+#include <rte_pause.h>
+
+#include <charconv>
+#include <system_error>
+
+#include "pmd_glue/ethdev_port.hpp"
+#include "pmd_glue/fault_port.hpp"
+
+namespace nd::api {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::system_error(make_error_code(errc::bad_option), message);
+}
+
+/// "A.B.C.D/N"
+void parse_ip(const std::string& text, core::host_address& out) {
+  if (text.empty()) refuse("no address: give --ip A.B.C.D/N (setting ip)");
+  const auto slash = text.find('/');
+  unsigned prefix = 0;
+  bool good = slash != std::string::npos;
+  if (good) {
+    const char* end = text.data() + text.size();
+    const auto [at, ec] = std::from_chars(text.data() + slash + 1, end, prefix);
+    good = ec == std::errc() && at == end && prefix >= 1 && prefix <= 32;
+  }
+  if (!good) refuse("setting ip: '" + text + "' is not A.B.C.D/N with N from 1 to 32");
+  out.ip = nd::address(std::string_view(text).substr(0, slash)).to_uint();
+  out.prefix = static_cast<std::uint8_t>(prefix);
+}
+
+/// "ip=mac,..."
+std::vector<std::pair<std::uint32_t, mac_address>> parse_neighbors(std::string_view text) {
+  std::vector<std::pair<std::uint32_t, mac_address>> out;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    const auto equals = part.find('=');
+    mac_address mac{};
+    bool good = equals != std::string_view::npos && part.size() == equals + 1 + 17;
+    for (std::size_t i = 0; good && i < mac.size(); ++i) {
+      const char* at = part.data() + equals + 1 + 3 * i;
+      const auto [end, ec] = std::from_chars(at, at + 2, mac[i], 16);
+      good = ec == std::errc() && end == at + 2 && (i == 5 || *end == ':');
+    }
+    if (!good)
+      refuse("setting neighbors: '" + std::string(part) + "' is not A.B.C.D=xx:xx:xx:xx:xx:xx");
+    out.emplace_back(nd::address(part.substr(0, equals)).to_uint(), mac);
+  }
+  return out;
+}
+
+}  // namespace
+
+runtime_impl::runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg,
+                           std::vector<std::string> args)
+    : eal_(std::move(eal)), config_(cfg), values_(cfg.values()), args_(std::move(args)) {
+  parse_ip(values_.ip, address_);
+  const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
+  address_.udp = values_.encap == "udp";
+  address_.ip_protocol = static_cast<std::uint8_t>(values_.ip_protocol);
+  address_.udp_port = static_cast<std::uint16_t>(values_.udp_port);
+
+  core::host_config host;
+  host.neighbors = parse_neighbors(values_.neighbors);
+  const std::uint16_t mtu = pmd::port_mtu(values_);
+  std::string suffix("-");
+  suffix += std::to_string(values_.port);
+  rx_pool_ = pmd::make_mbuf_pool("nd-rx" + suffix, static_cast<std::uint64_t>(values_.rx_mbufs),
+                                 pmd::rx_data_room(mtu));
+  tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
+                                 pmd::tx_data_room(mtu));
+  port_ = pmd::open_port(values_, mtu, rx_pool_.get());
+  if (!values_.fault.empty())
+    port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
+  address_.mac = port_->capabilities().mac;
+
+  host.name = "nd" + suffix;
+  host.values = values_;
+  host.address = address_;
+  host.epoch = pmd::wall_clock_ns();
+  pmd::fill_random(host.cookie_key.data(), host.cookie_key.size());
+  host.seed = static_cast<std::uint64_t>(values_.seed);
+  if (host.seed == 0) pmd::fill_random(&host.seed, sizeof host.seed);
+  host.rx_pool = rx_pool_.get();
+  host.tx_pool = tx_pool_.get();
+  pmd::register_thread();
+  host_ = std::make_unique<core::host>(host, *port_, clock_.now());
+  if (!inline_mode())
+    pmd::launch_on_lcore(static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
+}
+
+runtime_impl::~runtime_impl() {
+  if (inline_mode()) {
+    finish();
+  } else {
+    stopping_.store(true, std::memory_order_release);
+    pmd::wait_for_lcore(static_cast<unsigned>(values_.io_lcore));
+  }
+  host_.reset();
+  port_.reset();
+}
+
+int runtime_impl::lcore_loop(void* self) {
+  auto& rt = *static_cast<runtime_impl*>(self);
+  while (!rt.stopping_.load(std::memory_order_acquire)) rt.host_->poll(rt.now());
+  rt.finish();
+  return 0;
+}
+
+/// What sockets still hold goes out, for at most `linger`; then the peers are told.
+void runtime_impl::finish() {
+  const instant deadline = now() + values_.linger;
+  do {
+    host_->poll(now());
+  } while (!host_->drained() && now() < deadline);
+  host_->shut_down(now());
+}
+
+std::size_t runtime_impl::poll() {
+  if (inline_mode()) return host_->poll(now());
+  rte_pause();
+  return 0;
+}
+
+}  // namespace nd::api

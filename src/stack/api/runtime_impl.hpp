@@ -1,0 +1,82 @@
+// What stands behind nd::runtime: the EAL, pools and port of one host, and who polls it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/settings.hpp"
+#include "lcore/host.hpp"
+#include "nd/runtime.hpp"
+#include "pmd_glue/clock.hpp"
+#include "pmd_glue/eal.hpp"
+#include "pmd_glue/mempool.hpp"
+
+namespace nd::api {
+
+class runtime_impl {
+ public:
+  runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg, std::vector<std::string> args);
+  ~runtime_impl();
+  runtime_impl(const runtime_impl&) = delete;
+  runtime_impl& operator=(const runtime_impl&) = delete;
+
+  bool inline_mode() const noexcept { return values_.io_lcore < 0; }
+  /// One turn in inline mode; elsewhere a pause.
+  std::size_t poll();
+  instant now() const noexcept { return clock_.now(); }
+
+  void interrupt() noexcept { interrupted_.store(true, std::memory_order_relaxed); }
+  bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
+  void clear_interrupt() noexcept { interrupted_.store(false, std::memory_order_relaxed); }
+
+  /// Hands a request to the stack.
+  void post(core::app_end& end, std::uint32_t requests) noexcept {
+    core::post(host_->mailbox(), end, requests);
+  }
+
+  /// Polls, or pauses, until `done()`; otherwise the reason why not: would_block with
+  /// `non_blocking`, interrupted, or timed_out after `limit` (zero: none).
+  template <class Done>
+  std::error_code wait(bool non_blocking, std::chrono::nanoseconds limit, Done&& done) {
+    if (done()) return {};
+    const instant deadline =
+        limit.count() > 0 ? now() + duration(limit.count()) : instant::never();
+    do {
+      poll();
+      if (done()) return {};
+      if (non_blocking) return errc::would_block;
+      if (interrupted()) return errc::interrupted;
+    } while (deadline.is_never() || now() < deadline);
+    return errc::timed_out;
+  }
+
+  const config& configuration() const noexcept { return config_; }
+  const settings& values() const noexcept { return values_; }
+  const std::vector<std::string>& args() const noexcept { return args_; }
+  core::host& host() noexcept { return *host_; }
+  const core::host& host() const noexcept { return *host_; }
+  nd::address address() const noexcept { return nd::address(address_.ip); }
+
+ private:
+  static int lcore_loop(void* self);
+  void finish();
+
+  std::unique_ptr<pmd::eal> eal_;
+  config config_;
+  settings values_;
+  std::vector<std::string> args_;
+  pmd::tsc_clock clock_;
+  core::host_address address_;
+  pmd::mempool_ptr rx_pool_;
+  pmd::mempool_ptr tx_pool_;
+  std::unique_ptr<port> port_;
+  std::unique_ptr<core::host> host_;
+  std::atomic<bool> interrupted_{false};
+  std::atomic<bool> stopping_{false};  ///< lcore mode: the loop finishes and returns
+};
+
+}  // namespace nd::api

@@ -1,0 +1,64 @@
+// The application's half of a socket: copies into and out of mbufs, and waits.
+#pragma once
+
+#include <chrono>
+#include <span>
+#include <system_error>
+
+#include "api/runtime_impl.hpp"
+#include "nd/socket.hpp"
+#include "vsock/link.hpp"
+
+namespace nd::api {
+
+class socket_impl {
+ public:
+  explicit socket_impl(runtime_impl& rt);
+  /// Takes a connection that the stack accepted.
+  socket_impl(runtime_impl& rt, core::socket_link* link);
+  ~socket_impl();
+  socket_impl(const socket_impl&) = delete;
+  socket_impl& operator=(const socket_impl&) = delete;
+
+  std::error_code connect(const endpoint& peer);
+  std::size_t read_some(std::span<std::byte> buffer, std::error_code& ec);
+  std::size_t write_some(std::span<const std::byte> buffer, std::error_code& ec);
+  std::error_code shutdown(shutdown_type what);
+  void close() noexcept;
+
+  bool is_open() const noexcept { return open_; }
+  bool has_link() const noexcept { return link_ != nullptr; }
+  bool connected() const noexcept;
+  std::size_t available() const noexcept;
+  std::size_t unacknowledged() const noexcept;
+  endpoint local_endpoint() const;
+  endpoint remote_endpoint() const;
+
+  bool non_blocking = false;
+  timeout limit;
+  traffic_class priority = traffic_class::throughput;
+  std::size_t send_buffer;
+  std::size_t receive_buffer;
+
+ private:
+  std::error_code failure() const noexcept;
+  void drop_link() noexcept;
+  std::error_code check_usable() const noexcept;
+  std::size_t take(std::span<std::byte> buffer) noexcept;
+  std::size_t put(std::span<const std::byte> bytes) noexcept;
+  std::size_t writable() const noexcept;
+  std::uint32_t status() const noexcept;
+
+  runtime_impl& rt_;
+  core::socket_link* link_ = nullptr;
+  bool open_ = true;
+  bool send_shut_down_ = false;
+  bool receive_shut_down_ = false;
+
+  rte_mbuf* reading_ = nullptr;  ///< taken from the link, read up to read_offset_
+  std::uint32_t read_offset_ = 0;
+  std::uint64_t consumed_ = 0;
+  std::uint64_t written_ = 0;
+};
+
+}  // namespace nd::api

@@ -1,0 +1,40 @@
+// The device as the stack sees it: bursts of frames, and what the device can do.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "base/time.hpp"
+
+namespace nd {
+
+using mac_address = std::array<std::uint8_t, 6>;
+inline constexpr mac_address mac_broadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+/// What was asked of the device, never assumed.
+struct port_capabilities {
+  mac_address mac{};
+  std::uint16_t mtu = 1500;           ///< bytes of an IP packet
+  bool tx_udp_checksum = false;       ///< the device fills in UDP checksums
+};
+
+/// One queue pair of a device. One thread at a time.
+class port {
+ public:
+  virtual ~port() = default;
+
+  virtual const port_capabilities& capabilities() const noexcept = 0;
+
+  /// Up to `frames.size()` frames; the caller owns them.
+  virtual std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) = 0;
+  /// Takes the first n frames and their ownership, and returns n. The rest stays the caller's.
+  virtual std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) = 0;
+  /// Once a poll iteration, also when nothing is sent: frames held back may leave now.
+  virtual void tick(instant now) = 0;
+  virtual bool link_up() const noexcept = 0;
+};
+
+}  // namespace nd

@@ -1,0 +1,302 @@
+// Life of a channel, what it receives, and its timers. channel_send.cpp has what it sends.
+#include "channel/channel.hpp"
+
+#include <algorithm>
+
+namespace nd::core {
+namespace {
+
+// Handshake packets are repeated after this, doubled each time.
+constexpr duration handshake_first_retry = duration::milliseconds(20);
+constexpr duration handshake_longest_retry = duration::milliseconds(200);
+
+// Silence is a peer's death only when this many probes in a row went unanswered: a process that
+// was itself stopped for long asks before it judges.
+constexpr int probes_before_death = 3;
+
+// Losses of packets above the base MTU, without one that arrived, that make a black hole of the
+// path (RFC 8899, section 4.3).
+constexpr int large_losses_for_black_hole = 10;
+
+}  // namespace
+
+channel::channel(const channel_config& config, counters& stats)
+    : config_(config),
+      stats_(stats),
+      queue_(queue_limit),
+      congestion_(make_dctcp(static_cast<std::uint64_t>(path_mtu::base - config.ip_overhead),
+                             config.initial_window)) {
+  sent_.start_at(config.first_number);
+}
+
+// --- Life ---------------------------------------------------------------------------------------
+
+channel_action channel::apply(channel_event event) noexcept {
+  const channel_transition t = channel_transition_for(state_, event);
+  state_ = t.next;
+  return t.action;
+}
+
+void channel::open(instant now) {
+  handshake_due_ = apply(channel_event::open);
+  opened_at_ = last_heard_ = now;
+  handshake_retry_ = now + handshake_first_retry;
+}
+
+void channel::accept(instant now, const wire::handshake_body& peer) {
+  const bool first = state_ == channel_state::closed;
+  handshake_due_ = apply(channel_event::accept);
+  if (first) adopt_peer(now, peer);
+}
+
+bool channel::on_handshake(instant now, wire::packet_kind kind, const wire::handshake_body& body) {
+  const bool init_ack = kind == wire::packet_kind::init_ack;
+  const channel_action action =
+      apply(init_ack ? channel_event::init_ack : channel_event::cookie_ack);
+  if (action == channel_action::ignore) return false;
+  heard(now);
+  handshake_tries_ = 0;
+  handshake_retry_ = now + handshake_first_retry;
+  if (action == channel_action::send_cookie_echo) {
+    echo_.cookie_time = body.cookie_time;
+    echo_.cookie_mac = body.cookie_mac;
+    handshake_due_ = action;
+  } else {
+    handshake_due_ = channel_action::ignore;
+    handshake_retry_ = instant::never();
+    adopt_peer(now, body);
+  }
+  return true;
+}
+
+void channel::adopt_peer(instant now, const wire::handshake_body& peer) {
+  peer_id_ = peer.channel;
+  peer_tag_ = peer.tag;
+  peer_epoch_ = peer.epoch;
+  received_.start_at(peer.first_number);
+  checksummed_ = !config_.allow_no_checksum || (peer.flags & wire::handshake_no_checksum) == 0;
+  if (!checksummed_) config_.format.crc = false;
+  mtu_ = path_mtu(std::min<std::uint16_t>(config_.mtu, peer.mtu));
+  on_path_mtu_changed();
+  opened_at_ = last_heard_ = now;
+}
+
+void channel::kill(record_verdicts& out) {
+  apply(channel_event::give_up);
+  for (std::uint64_t n = sent_.floor(); n != sent_.next_number(); ++n) {
+    if (sent_[n].state != sent_packet::fate::in_flight) continue;
+    sent_.resolve(n, sent_packet::fate::lost, [&](const wire::record& r) { out.lost.push_back(r); });
+  }
+  sent_.trim();
+  return_queue(out);
+  ack_pending_ = false;
+  handshake_due_ = channel_action::ignore;
+}
+
+void channel::return_queue(record_verdicts& out) {
+  for (; !queue_.empty(); queue_.pop()) out.lost.push_back(queue_.front());
+}
+
+// --- Receiving ----------------------------------------------------------------------------------
+
+received_numbers::verdict channel::classify(const wire::channel_header& header) const noexcept {
+  return received_.classify(seq32(header.number).widen(received_.end()));
+}
+
+void channel::on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
+                          std::size_t bytes, bool congestion_experienced) {
+  const std::uint64_t number = seq32(header.number).widen(received_.end());
+  const std::uint64_t floor = std::min(seq32(header.floor).widen(number), number);
+  if (number >= received_.end()) largest_arrived_at_ = now;
+  received_.insert(number);
+  received_.forget_below(floor);
+  if (congestion_experienced) {
+    ce_bytes_ += bytes;
+    ++stats_.ce_packets_received;
+  }
+  if (!ack_pending_) ack_turn_ = turn;
+  ack_pending_ = true;
+  if (received_.has_gaps() || congestion_experienced) ack_at_once_ = true;
+  ++stats_.data_packets_received;
+}
+
+bool channel::on_acknowledgement(instant now, const wire::channel_header& header,
+                                 std::span<const wire::ack_range> ranges, record_verdicts& out) {
+  const std::uint64_t next = sent_.next_number();
+  const std::uint64_t below = seq32(header.ack).widen(sent_.floor());
+  if (below > next) return false;
+  for (const wire::ack_range& r : ranges) {
+    const std::uint64_t first = seq32(r.first).widen(next), last = seq32(r.last).widen(next);
+    if (last >= next || first > last) return false;
+  }
+
+  const std::uint64_t in_flight_before = sent_.bytes_in_flight();
+  bool any = false;
+  std::uint64_t largest = 0;
+  const auto acknowledge_range = [&](std::uint64_t first, std::uint64_t end) {
+    for (std::uint64_t n = std::max(first, sent_.floor()); n < end; ++n) {
+      if (!acknowledge(n, now, out)) continue;
+      any = true;
+      largest = std::max(largest, n);
+    }
+  };
+  acknowledge_range(sent_.floor(), below);
+  for (const wire::ack_range& r : ranges)
+    acknowledge_range(seq32(r.first).widen(next), seq32(r.last).widen(next) + 1);
+  if (!any) return true;
+
+  const instant largest_sent = sent_[largest].sent;
+  if (!any_acked_ || largest > largest_acked_) {
+    largest_acked_ = largest;
+    any_acked_ = true;
+    rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
+  }
+  probe_timeouts_ = 0;
+
+  const auto ce_delta = static_cast<std::uint32_t>(header.ce_bytes) -
+                        static_cast<std::uint32_t>(ce_bytes_acked_);
+  // A counter that goes backwards belongs to a reordered, older acknowledgement.
+  const std::uint64_t ce_new = ce_delta < (1U << 31) ? ce_delta : 0;
+  ce_bytes_acked_ += ce_new;
+
+  const std::uint64_t reductions = congestion_->ecn_reductions();
+  congestion_->on_ack({.now = now,
+                       .bytes = in_flight_before - sent_.bytes_in_flight(),
+                       .ce_bytes = ce_new,
+                       .largest = largest,
+                       .next_number = next,
+                       .largest_sent = largest_sent,
+                       .smoothed_rtt = rtt_.smoothed(),
+                       .window_limited = in_flight_before * 2 >= congestion_->window()});
+  stats_.ecn_reductions += congestion_->ecn_reductions() - reductions;
+  pacer_.set_rate(congestion_->pacing_rate(), static_cast<std::int64_t>(packet_limit()));
+  detect_losses(now, out);
+  sent_.trim();
+  return true;
+}
+
+/// False when the packet is not in flight (any more).
+bool channel::acknowledge(std::uint64_t number, instant, record_verdicts& out) {
+  const sent_packet& p = sent_[number];
+  if (p.state != sent_packet::fate::in_flight) return false;
+  if (p.probe_mtu != 0) {
+    mtu_.on_probe_acked(p.probe_mtu);
+    on_path_mtu_changed();
+  } else if (p.bytes + config_.ip_overhead > path_mtu::base) {
+    large_losses_ = 0;
+  }
+  sent_.resolve(number, sent_packet::fate::acked,
+                [&](const wire::record& r) { out.acked.push_back(r); });
+  return true;
+}
+
+// --- Loss ---------------------------------------------------------------------------------------
+
+// From the oldest packet on; the first that is not lost ends the search, because those behind it
+// were sent later.
+void channel::detect_losses(instant now, record_verdicts& out) {
+  loss_deadline_ = instant::never();
+  if (!any_acked_) return;
+  congestion_loss event{.now = now, .largest_sent = instant(-1), .persistent = false};
+  instant run_start = instant::never();
+  const duration persistent =
+      rtt_.probe_timeout(config_.max_ack_delay) * persistent_congestion_threshold;
+  for (std::uint64_t n = sent_.floor(); n != sent_.next_number() && n < largest_acked_; ++n) {
+    const sent_packet& p = sent_[n];
+    if (p.state == sent_packet::fate::acked) run_start = instant::never();
+    if (p.state != sent_packet::fate::in_flight) continue;
+    const loss_verdict v = judge_loss(n, p.sent, largest_acked_, rtt_.loss_delay(), now);
+    if (!v.lost) {
+      loss_deadline_ = v.ask_again;
+      break;
+    }
+    lose(n, out);
+    if (p.probe_mtu != 0) {
+      // RFC 8899, section 3: the loss of a probe says nothing about congestion.
+      mtu_.on_probe_lost(p.probe_mtu, now);
+      continue;
+    }
+    event.largest_sent = p.sent;
+    if (run_start.is_never()) run_start = p.sent;
+    else if (p.sent - run_start > persistent) event.persistent = true;
+    if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
+  }
+  if (event.largest_sent.ns() < 0) return;
+
+  if (congestion_->on_loss(event)) {
+    ++stats_.congestion_events;
+    if (event.persistent) ++stats_.persistent_congestion;
+    pacer_.set_rate(congestion_->pacing_rate(), static_cast<std::int64_t>(packet_limit()));
+  }
+  if (large_losses_ >= large_losses_for_black_hole && mtu_.on_black_hole(now)) {
+    large_losses_ = 0;
+    ++stats_.mtu_black_holes;
+    on_path_mtu_changed();
+    return_queue(out);  // cut again by their sockets
+  }
+}
+
+void channel::lose(std::uint64_t number, record_verdicts& out) {
+  ++stats_.packets_lost;
+  sent_.resolve(number, sent_packet::fate::lost,
+                [&](const wire::record& r) { out.lost.push_back(r); });
+}
+
+void channel::on_path_mtu_changed() { congestion_->set_packet_size(packet_limit()); }
+
+// --- Time ---------------------------------------------------------------------------------------
+
+// RFC 9002, section 6.2.1. The backoff stops where enough probes still fit into peer_timeout.
+instant channel::probe_timeout_deadline() const noexcept {
+  if (sent_.bytes_in_flight() == 0) return instant::never();
+  const duration base = rtt_.probe_timeout(config_.max_ack_delay);
+  const duration longest = std::max(config_.peer_timeout / 8, base);
+  const duration backed_off = base * (std::int64_t{1} << std::min(probe_timeouts_, 20));
+  return last_sent_ + std::min(backed_off, longest);
+}
+
+instant channel::next_deadline() const noexcept {
+  if (state_ == channel_state::dead || state_ == channel_state::closed) return instant::never();
+  if (state_ != channel_state::open)
+    return earlier(handshake_retry_, opened_at_ + config_.connect_timeout);
+  instant next = earlier(probe_timeout_deadline(), loss_deadline_);
+  next = earlier(next, pacing_deadline_);
+  next = earlier(next, mtu_.next_deadline());
+  if (ack_pending_) next = earlier(next, largest_arrived_at_ + config_.max_ack_delay);
+  if (keepalive_on_ && sent_.bytes_in_flight() == 0)
+    next = earlier(next, std::max(last_heard_, last_sent_) + config_.keepalive);
+  return next;
+}
+
+bool channel::on_timer(instant now, record_verdicts& out) {
+  if (state_ == channel_state::init_sent || state_ == channel_state::cookie_echoed) {
+    if (now >= opened_at_ + config_.connect_timeout) return false;
+    if (now >= handshake_retry_) {
+      handshake_due_ = apply(channel_event::retry);
+      const duration wait = handshake_first_retry * (std::int64_t{1} << ++handshake_tries_);
+      if (wait > handshake_longest_retry) --handshake_tries_;
+      handshake_retry_ = now + std::min(wait, handshake_longest_retry);
+    }
+    return true;
+  }
+  if (state_ != channel_state::open) return true;
+  if (now >= pacing_deadline_) pacing_deadline_ = instant::never();
+  if (now >= loss_deadline_) {
+    detect_losses(now, out);
+    sent_.trim();
+  }
+  if (now >= probe_timeout_deadline()) {
+    const instant silent_since = std::max(last_heard_, sent_.oldest().sent);
+    if (probe_timeouts_ >= probes_before_death && now - silent_since >= config_.peer_timeout)
+      return false;
+    ++probe_timeouts_;
+    ++stats_.probe_timeouts;
+    pings_due_ = 1;
+  } else if (keepalive_on_ && sent_.bytes_in_flight() == 0 &&
+             now - std::max(last_heard_, last_sent_) >= config_.keepalive) {
+    pings_due_ = 1;
+  }
+  return true;
+}
+
+}  // namespace nd::core

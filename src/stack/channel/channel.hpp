@@ -1,0 +1,199 @@
+// A channel: one of a fixed set of two-way transports between two hosts (NetChannel, SIGCOMM 2022,
+// section 3.2; loss recovery after RFC 9002). Any socket's records may travel over any channel.
+#pragma once
+
+#include <rte_mempool.h>
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/counters.hpp"
+#include "base/index_queue.hpp"
+#include "base/mbuf.hpp"
+#include "channel/congestion.hpp"
+#include "channel/handshake.hpp"
+#include "channel/loss.hpp"
+#include "channel/pacer.hpp"
+#include "channel/path_mtu.hpp"
+#include "channel/received_numbers.hpp"
+#include "channel/rtt.hpp"
+#include "channel/sent_packets.hpp"
+#include "wire/packet_format.hpp"
+
+namespace nd::core {
+
+struct channel_config {
+  std::uint32_t id = 0;          ///< ours; the peer puts it into its packets
+  std::uint32_t tag = 0;         ///< ours
+  std::uint64_t epoch = 0;       ///< this host's boot
+  std::uint32_t first_number = 0;
+  std::uint16_t mtu = 1500;      ///< this host's device
+  std::uint8_t traffic_class = 0;
+  bool allow_no_checksum = false;
+  std::uint16_t ip_overhead = 20;  ///< IPv4 header, and UDP's with encap udp
+  wire::packet_format format;      ///< of packets to the peer
+  std::uint64_t initial_window = 10;
+  duration max_ack_delay = duration::microseconds(100);
+  duration keepalive = duration::milliseconds(100);
+  duration peer_timeout = duration::milliseconds(300);
+  duration connect_timeout = duration::seconds(3);
+};
+
+/// What a channel found out about records; the vectors are the caller's to reuse. Each record that
+/// was queued comes back exactly once, as acked or as lost.
+struct record_verdicts {
+  std::vector<wire::record> acked;
+  std::vector<wire::record> lost;
+  void clear() noexcept {
+    acked.clear();
+    lost.clear();
+  }
+};
+
+class channel {
+ public:
+  /// Requests that a channel's queue holds (NetChannel's bound).
+  static constexpr std::size_t queue_limit = 32;
+
+  channel(const channel_config& config, counters& stats);
+
+  std::uint32_t id() const noexcept { return config_.id; }
+  std::uint32_t tag() const noexcept { return config_.tag; }
+  std::uint32_t peer_id() const noexcept { return peer_id_; }
+  std::uint32_t peer_tag() const noexcept { return peer_tag_; }
+  std::uint64_t peer_epoch() const noexcept { return peer_epoch_; }
+  std::uint8_t traffic_class() const noexcept { return config_.traffic_class; }
+  channel_state state() const noexcept { return state_; }
+  /// Of packets to the peer.
+  const wire::packet_format& format() const noexcept { return config_.format; }
+  /// False when both ends agreed to leave checksums out.
+  bool checksummed() const noexcept { return checksummed_; }
+
+  // Life.
+
+  void open(instant now);
+  /// The responder's side, with a body whose cookie was checked; also for its repetition.
+  void accept(instant now, const wire::handshake_body& peer);
+  /// INIT_ACK or COOKIE_ACK with our tag. False when it fits no state.
+  bool on_handshake(instant now, wire::packet_kind kind, const wire::handshake_body& body);
+  /// Ends the channel: every record it holds is lost.
+  void kill(record_verdicts& out);
+
+  // Receiving, in this order for each packet.
+
+  /// Takes the acknowledgement that `header` and `ranges` carry. False when it acknowledges what
+  /// was never sent: nothing was changed then.
+  bool on_acknowledgement(instant now, const wire::channel_header& header,
+                          std::span<const wire::ack_range> ranges, record_verdicts& out);
+  received_numbers::verdict classify(const wire::channel_header& header) const noexcept;
+  /// The numbered packet's contents were kept: it will be acknowledged. `turn` counts the turns of
+  /// the caller's loop.
+  void on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
+                   std::size_t bytes, bool congestion_experienced);
+  /// A packet of the peer with our tag came, whatever it was.
+  void heard(instant now) noexcept { last_heard_ = now; }
+
+  // Sending.
+
+  bool can_queue() const noexcept {
+    return state_ == channel_state::open && queue_.size() < queue_limit;
+  }
+  /// Records that the queue still takes.
+  std::size_t queue_room() const noexcept {
+    return state_ == channel_state::open ? queue_limit - std::min(queue_limit, queue_.size()) : 0;
+  }
+  void queue(const wire::record& r) { queue_.push(r); }
+  std::size_t queued() const noexcept { return queue_.size(); }
+  /// The next packet that window and pacing allow, from its channel header on; null when there is
+  /// none, or no mbuf.
+  rte_mbuf* next_packet(instant now, rte_mempool* pool);
+  /// A packet that only acknowledges, when one is due: what arrived in an earlier turn, or at once
+  /// where there are gaps (RFC 9000, 13.2.1).
+  rte_mbuf* next_ack(instant now, std::uint64_t turn, rte_mempool* pool);
+  rte_mbuf* close_packet(rte_mempool* pool);
+  bool ack_pending() const noexcept { return ack_pending_; }
+
+  /// Payload bytes of a record that fills a packet of the path's MTU.
+  std::uint16_t max_payload() const noexcept;
+  std::uint64_t bytes_in_flight() const noexcept { return sent_.bytes_in_flight(); }
+  const rtt_estimator& rtt() const noexcept { return rtt_; }
+  const congestion_control& congestion() const noexcept { return *congestion_; }
+  void set_sharing(unsigned channels) noexcept { congestion_->set_sharing(channels); }
+  /// Whether silence is worth a question: somebody uses this channel.
+  void set_keepalive(bool on) noexcept { keepalive_on_ = on; }
+
+  // Time.
+
+  instant next_deadline() const noexcept;
+  /// False when the peer is given up; the caller kills the channel.
+  bool on_timer(instant now, record_verdicts& out);
+
+ private:
+  channel_action apply(channel_event event) noexcept;
+  void adopt_peer(instant now, const wire::handshake_body& peer);
+
+  wire::channel_header header_for(instant now, wire::packet_kind kind) const noexcept;
+  std::size_t packet_limit() const noexcept;
+  rte_mbuf* handshake_packet(instant now, rte_mempool* pool);
+  rte_mbuf* probe_packet(instant now, rte_mempool* pool);
+  rte_mbuf* ping_packet(instant now, rte_mempool* pool);
+  rte_mbuf* data_packet(instant now, rte_mempool* pool);
+  rte_mbuf* in_place_packet(instant now);
+  rte_mbuf* gathered_packet(instant now, rte_mempool* pool);
+  bool window_allows(instant now) noexcept;
+  void note_sent(instant now, std::size_t bytes, std::uint16_t probe_mtu = 0);
+  void move_to_sent(wire::record& r);
+  bool append_ack_ranges(wire::packet_writer& writer, std::size_t room) const noexcept;
+
+  bool acknowledge(std::uint64_t number, instant now, record_verdicts& out);
+  void detect_losses(instant now, record_verdicts& out);
+  void lose(std::uint64_t number, record_verdicts& out);
+  void on_path_mtu_changed();
+  void return_queue(record_verdicts& out);
+  instant probe_timeout_deadline() const noexcept;
+
+  channel_config config_;
+  counters& stats_;
+  channel_state state_ = channel_state::closed;
+
+  // What the handshake agreed on.
+  std::uint32_t peer_id_ = 0;
+  std::uint32_t peer_tag_ = 0;
+  std::uint64_t peer_epoch_ = 0;
+  bool checksummed_ = true;
+  wire::handshake_body echo_{};  ///< what COOKIE_ECHO repeats
+  channel_action handshake_due_ = channel_action::ignore;
+  instant opened_at_;
+  instant handshake_retry_ = instant::never();
+  int handshake_tries_ = 0;
+
+  // Sending.
+  index_queue<wire::record> queue_;
+  sent_packets sent_;
+  rtt_estimator rtt_;
+  pacer pacer_;
+  std::unique_ptr<congestion_control> congestion_;
+  path_mtu mtu_;
+  std::uint64_t largest_acked_ = 0;
+  bool any_acked_ = false;
+  std::uint64_t ce_bytes_acked_ = 0;
+  int large_losses_ = 0;  ///< packets above the base MTU lost since one was acknowledged
+  int probe_timeouts_ = 0;
+  int pings_due_ = 0;
+  instant last_sent_;
+  instant loss_deadline_ = instant::never();
+  instant pacing_deadline_ = instant::never();
+
+  // Receiving.
+  received_numbers received_;
+  std::uint64_t ce_bytes_ = 0;
+  instant largest_arrived_at_;
+  std::uint64_t ack_turn_ = 0;  ///< turn of the first arrival that is not acknowledged
+  bool ack_pending_ = false;
+  bool ack_at_once_ = false;
+  instant last_heard_;
+  bool keepalive_on_ = false;
+};
+
+}  // namespace nd::core

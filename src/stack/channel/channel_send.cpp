@@ -1,0 +1,257 @@
+// What a channel sends: handshake packets, numbered packets, acknowledgements.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "channel/channel.hpp"
+
+namespace nd::core {
+namespace {
+
+// Where a packet that is not built around a segment starts in its mbuf: behind room for Ethernet,
+// IPv4 and UDP headers, aligned for copies.
+constexpr std::uint16_t packet_offset = 64;
+
+void set_extent(rte_mbuf* m, std::size_t offset, std::size_t length) noexcept {
+  m->data_off = static_cast<std::uint16_t>(offset);
+  m->data_len = static_cast<std::uint16_t>(length);
+  m->pkt_len = static_cast<std::uint32_t>(length);
+}
+
+std::byte* at_offset(rte_mbuf* m, std::size_t offset) noexcept {
+  return static_cast<std::byte*>(m->buf_addr) + offset;
+}
+
+}  // namespace
+
+wire::channel_header channel::header_for(instant now, wire::packet_kind kind) const noexcept {
+  wire::channel_header h;
+  h.version = wire::nd_version;
+  h.kind = kind;
+  const std::int64_t delay = ack_pending_ ? (now - largest_arrived_at_).ns() / 256 : 0;
+  h.ack_delay = static_cast<std::uint16_t>(std::clamp<std::int64_t>(delay, 0, 0xffff));
+  h.channel = peer_id_;
+  h.tag = peer_tag_;
+  h.number = seq32::low_bits_of(sent_.next_number()).raw();
+  h.floor = seq32::low_bits_of(sent_.floor()).raw();
+  h.ack = seq32::low_bits_of(received_.next_expected()).raw();
+  h.ce_bytes = seq32::low_bits_of(ce_bytes_).raw();
+  return h;
+}
+
+std::size_t channel::packet_limit() const noexcept {
+  return std::size_t{mtu_.current()} - config_.ip_overhead;
+}
+
+std::uint16_t channel::max_payload() const noexcept {
+  return static_cast<std::uint16_t>(packet_limit() - sizeof(wire::channel_header) -
+                                    sizeof(wire::record_header) - config_.format.trailer_size());
+}
+
+rte_mbuf* channel::next_packet(instant now, rte_mempool* pool) {
+  if (handshake_due_ != channel_action::ignore) return handshake_packet(now, pool);
+  if (state_ != channel_state::open) return nullptr;
+  if (pings_due_ > 0) return ping_packet(now, pool);
+  if (sent_.span() >= received_numbers::window) return nullptr;  // the peer could not remember it
+  if (mtu_.wanted_probe(now) != 0) return probe_packet(now, pool);
+  if (queue_.empty() || !window_allows(now)) return nullptr;
+  return data_packet(now, pool);
+}
+
+bool channel::window_allows(instant now) noexcept {
+  if (sent_.bytes_in_flight() >= congestion_->window()) return false;
+  const instant when = pacer_.next_send(now);
+  pacing_deadline_ = when > now ? when : instant::never();
+  return when <= now;
+}
+
+rte_mbuf* channel::handshake_packet(instant now, rte_mempool* pool) {
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  wire::packet_kind kind = wire::packet_kind::init;
+  if (handshake_due_ == channel_action::send_cookie_echo) kind = wire::packet_kind::cookie_echo;
+  if (handshake_due_ == channel_action::send_cookie_ack) kind = wire::packet_kind::cookie_ack;
+  handshake_due_ = channel_action::ignore;
+
+  wire::handshake_body body = echo_;
+  if (kind == wire::packet_kind::init) body.cookie_time = std::uint64_t{0};
+  body.epoch = config_.epoch;
+  body.channel = config_.id;
+  body.tag = config_.tag;
+  body.mtu = config_.mtu;
+  body.traffic_class = config_.traffic_class;
+  body.flags = config_.allow_no_checksum ? wire::handshake_no_checksum : std::uint8_t{0};
+  body.first_number = config_.first_number;
+
+  wire::packet_format format = config_.format;
+  format.crc = format.protocol != wire::protocol_udp;  // handshakes are always protected
+  wire::channel_header header = header_for(now, kind);
+  if (kind != wire::packet_kind::cookie_ack) header.channel = header.tag = std::uint32_t{0};
+  wire::packet_writer writer(at_offset(m, packet_offset), header, format);
+  writer.append_body(wire::bytes_of(body));
+  set_extent(m, packet_offset, writer.finish());
+  return m;
+}
+
+void channel::note_sent(instant now, std::size_t bytes, std::uint16_t probe_mtu) {
+  sent_.add(now, static_cast<std::uint32_t>(bytes), probe_mtu);
+  pacer_.on_sent(static_cast<std::int64_t>(bytes));
+  last_sent_ = now;
+  ++stats_.data_packets_sent;
+  // The header acknowledges everything where there are no gaps.
+  if (!received_.has_gaps()) ack_pending_ = ack_at_once_ = false;
+}
+
+rte_mbuf* channel::ping_packet(instant now, rte_mempool* pool) {
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  --pings_due_;
+  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::data),
+                             config_.format);
+  set_extent(m, packet_offset, writer.finish());
+  note_sent(now, m->data_len);
+  return m;
+}
+
+rte_mbuf* channel::probe_packet(instant now, rte_mempool* pool) {
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  const std::uint16_t size = mtu_.wanted_probe(now);
+  const std::size_t padding = size - config_.ip_overhead - sizeof(wire::channel_header) -
+                              config_.format.trailer_size();
+  std::byte* const start = at_offset(m, packet_offset);
+  wire::packet_writer writer(start, header_for(now, wire::packet_kind::probe), config_.format);
+  std::byte* const body = start + writer.size();
+  std::memset(body, 0, padding);
+  writer.append_body({body, padding});
+  set_extent(m, packet_offset, writer.finish());
+  mtu_.on_probe_sent();
+  ++stats_.mtu_probes_sent;
+  note_sent(now, m->data_len, size);
+  return m;
+}
+
+// A large segment, or a lone one, is sent where it lies: headers are written in front of it. Small
+// ones of whatever sockets are gathered into one packet; copying them costs less than packets do.
+rte_mbuf* channel::data_packet(instant now, rte_mempool* pool) {
+  const wire::record& head = queue_.front();
+  const bool worth_its_own = queue_.size() == 1 || head.length > packet_limit() / 2;
+  // A device may still hold the last transmission: its headers must not be overwritten.
+  if (head.segment != nullptr && worth_its_own && rte_mbuf_refcnt_read(head.segment) == 1)
+    return in_place_packet(now);
+  return gathered_packet(now, pool);
+}
+
+void channel::move_to_sent(wire::record& r) {
+  if (r.segment != nullptr) segment_of(r.segment).state = segment_state::in_flight;
+  ++stats_.records_sent;
+  if (r.retransmission) ++stats_.records_retransmitted;
+  sent_.add_record(r);
+}
+
+rte_mbuf* channel::in_place_packet(instant now) {
+  wire::record& r = queue_.front();
+  rte_mbuf* m = r.segment;
+
+  // Gaps are reported by a packet of their own: in front of a full payload there is no room.
+  const std::size_t start =
+      tx_headroom - sizeof(wire::channel_header) - sizeof(wire::record_header);
+  wire::packet_writer writer(at_offset(m, start), header_for(now, wire::packet_kind::data),
+                             config_.format);
+  writer.append_in_place(r, segment_of(m).digest);
+  set_extent(m, start, writer.finish());
+  rte_mbuf_refcnt_update(m, 1);  // one for the device, one for the socket
+  move_to_sent(r);
+  queue_.pop();
+  note_sent(now, m->data_len);
+  return m;
+}
+
+rte_mbuf* channel::gathered_packet(instant now, rte_mempool* pool) {
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  const std::size_t limit = packet_limit() - config_.format.trailer_size();
+  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::data),
+                             config_.format);
+  const bool reported = ack_pending_ && append_ack_ranges(writer, limit - writer.size());
+  while (!queue_.empty()) {
+    wire::record& r = queue_.front();
+    if (writer.size() + sizeof(wire::record_header) + r.length > limit) break;
+    if (r.segment != nullptr) {
+      const segment& s = segment_of(r.segment);
+      writer.append(r, {tx_payload(r.segment), r.length}, s.digest);
+    } else {
+      const auto body = std::span<const std::byte>(r.body).first(r.length);
+      writer.append(r, body, wire::crc32c(wire::crc32c_start, body));
+    }
+    move_to_sent(r);
+    queue_.pop();
+  }
+  set_extent(m, packet_offset, writer.finish());
+  note_sent(now, m->data_len);
+  if (reported) ack_pending_ = ack_at_once_ = false;
+  return m;
+}
+
+/// Appends what arrived beyond the gaps. True when the packet now acknowledges all there is to
+/// acknowledge.
+bool channel::append_ack_ranges(wire::packet_writer& writer, std::size_t room) const noexcept {
+  if (!received_.has_gaps()) return true;
+  if (room < sizeof(wire::record_header) + sizeof(wire::ack_range)) return false;
+  std::array<number_range, wire::max_ack_ranges> found;
+  const std::size_t fitting =
+      std::min(wire::max_ack_ranges,
+               (room - sizeof(wire::record_header)) / sizeof(wire::ack_range));
+  const std::size_t n = received_.ranges(std::span(found).first(fitting));
+  std::array<wire::ack_range, wire::max_ack_ranges> ranges;
+  for (std::size_t i = 0; i < n; ++i)
+    ranges[i] = {seq32::low_bits_of(found[i].first).raw(), seq32::low_bits_of(found[i].last).raw()};
+
+  wire::record r;
+  r.type = wire::record_type::ack_ranges;
+  const auto payload = std::as_bytes(std::span(ranges).first(n));
+  r.length = static_cast<std::uint16_t>(payload.size());
+  writer.append(r, payload, wire::crc32c(wire::crc32c_start, payload));
+  return true;
+}
+
+rte_mbuf* channel::next_ack(instant now, std::uint64_t turn, rte_mempool* pool) {
+  if (!ack_pending_ || (turn <= ack_turn_ && !ack_at_once_)) return nullptr;
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::ack),
+                             config_.format);
+  append_ack_ranges(writer, packet_limit() - writer.size() - config_.format.trailer_size());
+  set_extent(m, packet_offset, writer.finish());
+  ack_pending_ = ack_at_once_ = false;
+  ++stats_.acks_sent;
+  return m;
+}
+
+rte_mbuf* channel::close_packet(rte_mempool* pool) {
+  if (state_ != channel_state::open) return nullptr;
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) return nullptr;
+  wire::packet_writer writer(at_offset(m, packet_offset),
+                             header_for(last_heard_, wire::packet_kind::close), config_.format);
+  writer.append_body({});
+  set_extent(m, packet_offset, writer.finish());
+  return m;
+}
+
+}  // namespace nd::core

@@ -1,0 +1,78 @@
+// The packets of a channel that are on their way, and the records in them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/index_queue.hpp"
+#include "base/time.hpp"
+#include "wire/record.hpp"
+
+namespace nd::core {
+
+struct sent_packet {
+  enum class fate : std::uint8_t { in_flight, acked, lost };
+
+  instant sent;
+  std::uint64_t first_record = 0;  ///< number in the record queue
+  std::uint32_t bytes = 0;         ///< from the channel header to the trailer
+  std::uint16_t records = 0;
+  std::uint16_t probe_mtu = 0;  ///< IP packet size of a path MTU probe; 0: not a probe
+  fate state = fate::in_flight;
+};
+
+/// Numbered packets from the oldest one that is in flight to the newest. A number is given once.
+class sent_packets {
+ public:
+  /// All numbers below are acknowledged or lost.
+  std::uint64_t floor() const noexcept { return packets_.begin(); }
+  /// The next packet's number.
+  std::uint64_t next_number() const noexcept { return packets_.end(); }
+  std::uint64_t bytes_in_flight() const noexcept { return bytes_in_flight_; }
+  bool empty() const noexcept { return packets_.empty(); }
+  std::size_t span() const noexcept { return packets_.size(); }
+  const sent_packet& oldest() const noexcept { return packets_[packets_.begin()]; }
+  const sent_packet& operator[](std::uint64_t number) const noexcept { return packets_[number]; }
+
+  /// Numbering starts anywhere, so that wrapping is a case like any other.
+  void start_at(std::uint64_t number) noexcept { packets_.start_at(number); }
+
+  /// Remembers a record of the packet that add() closes.
+  void add_record(const wire::record& r) { records_.push(r); }
+  void add(instant now, std::uint32_t bytes, std::uint16_t probe_mtu = 0) {
+    sent_packet p;
+    p.sent = now;
+    p.bytes = bytes;
+    p.first_record = next_record_;
+    p.records = static_cast<std::uint16_t>(records_.end() - next_record_);
+    p.probe_mtu = probe_mtu;
+    packets_.push(p);
+    next_record_ = records_.end();
+    bytes_in_flight_ += bytes;
+  }
+
+  /// Ends the flight of a packet that is in flight; its records go to `each(record)`.
+  template <class F>
+  void resolve(std::uint64_t number, sent_packet::fate fate, F&& each) {
+    sent_packet& p = packets_[number];
+    p.state = fate;
+    bytes_in_flight_ -= p.bytes;
+    for (std::uint64_t r = p.first_record; r != p.first_record + p.records; ++r) each(records_[r]);
+  }
+
+  /// Forgets packets at the front that are no longer in flight.
+  void trim() noexcept {
+    while (!packets_.empty() && packets_.front().state != sent_packet::fate::in_flight) {
+      for (unsigned n = packets_.front().records; n > 0; --n) records_.pop();
+      packets_.pop();
+    }
+  }
+
+ private:
+  index_queue<sent_packet> packets_;
+  index_queue<wire::record> records_;
+  std::uint64_t next_record_ = 0;
+  std::uint64_t bytes_in_flight_ = 0;
+};
+
+}  // namespace nd::core

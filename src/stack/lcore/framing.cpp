@@ -1,0 +1,97 @@
+#include "lcore/framing.hpp"
+
+#include <algorithm>
+
+namespace nd::core {
+
+void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
+                 const port_capabilities& capabilities) noexcept {
+  m->ol_flags = 0;
+  if (from.udp) {
+    const std::size_t length = sizeof(wire::udp_header) + m->data_len;
+    auto& udp = wire::at<wire::udp_header>(
+        static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::udp_header))));
+    udp.source = to.udp_source;
+    udp.destination = from.udp_port;
+    udp.length = static_cast<std::uint16_t>(length);
+    udp.checksum = std::uint16_t{0};
+    if (to.checksum) {
+      const auto pseudo = wire::make_pseudo_header(from.ip, to.ip, wire::protocol_udp, length);
+      const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
+      if (capabilities.tx_udp_checksum) {
+        // The device wants the folded sum of the pseudo-header, not inverted.
+        udp.checksum = static_cast<std::uint16_t>(~wire::inet_checksum(sum));
+        m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV4;
+        m->l2_len = sizeof(wire::ethernet_header);
+        m->l3_len = sizeof(wire::ipv4_header);
+      } else {
+        const wire::be16 checksum = wire::inet_checksum(wire::inet_sum(sum, mbuf_bytes(m)));
+        udp.checksum = checksum == 0 ? wire::be16(std::uint16_t{0xffff}) : checksum;
+      }
+    }
+  }
+  const std::size_t payload = m->data_len;
+  auto& ip = wire::at<wire::ipv4_header>(
+      static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::ipv4_header))));
+  wire::write_ipv4(ip, from.ip, to.ip, from.protocol(), to.dscp_ecn, payload);
+  auto& ethernet = wire::at<wire::ethernet_header>(
+      static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::ethernet_header))));
+  ethernet.destination = to.mac;
+  ethernet.source = from.mac;
+  ethernet.type = wire::ethertype_ipv4;
+}
+
+namespace {
+
+/// Checks the UDP header in front of `bytes` and cuts it off.
+frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const host_address& host,
+                        std::span<std::byte>& bytes) noexcept {
+  if (bytes.size() < sizeof(wire::udp_header)) return frame_verdict::malformed;
+  const auto& udp = wire::at<wire::udp_header>(static_cast<const void*>(bytes.data()));
+  if (udp.destination != host.udp_port) return frame_verdict::not_ours;
+  if (udp.length < sizeof(wire::udp_header) || udp.length > bytes.size())
+    return frame_verdict::malformed;
+  bytes = bytes.first(udp.length);
+  const auto offload = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+  if (offload == RTE_MBUF_F_RX_L4_CKSUM_BAD) return frame_verdict::bad_checksum;
+  if (udp.checksum != 0 && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+    const auto pseudo =
+        wire::make_pseudo_header(ip.source, ip.destination, wire::protocol_udp, bytes.size());
+    const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
+    if (wire::inet_checksum(wire::inet_sum(sum, bytes)) != 0) return frame_verdict::bad_checksum;
+  }
+  bytes = bytes.subspan(sizeof(wire::udp_header));
+  return frame_verdict::nd_packet;
+}
+
+}  // namespace
+
+frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet& out) noexcept {
+  std::span<std::byte> frame = mbuf_bytes(m);
+  if (frame.size() < sizeof(wire::ethernet_header)) return frame_verdict::malformed;
+  const auto& ethernet = wire::at<wire::ethernet_header>(static_cast<const void*>(frame.data()));
+  if (ethernet.destination != host.mac && ethernet.destination != mac_broadcast)
+    return frame_verdict::not_ours;
+  if (ethernet.type == wire::ethertype_arp) return frame_verdict::arp;
+  if (ethernet.type != wire::ethertype_ipv4) return frame_verdict::not_ours;
+
+  frame = frame.subspan(sizeof(wire::ethernet_header));
+  if (frame.size() < sizeof(wire::ipv4_header)) return frame_verdict::malformed;
+  const auto& ip = wire::at<wire::ipv4_header>(static_cast<const void*>(frame.data()));
+  if (ip.version_length != wire::ipv4_no_options || ip.total_length < sizeof ip ||
+      ip.total_length > frame.size())
+    return frame_verdict::malformed;
+  if (wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip))) != 0)
+    return frame_verdict::bad_checksum;
+  if (ip.destination != host.ip || ip.protocol != host.protocol()) return frame_verdict::not_ours;
+  if ((ip.fragment & wire::ipv4_fragment_mask) != 0) return frame_verdict::malformed;
+
+  out.source_mac = ethernet.source;
+  out.source_ip = ip.source;
+  out.congestion_experienced = (ip.dscp_ecn & wire::ecn_mask) == wire::ecn_ce;
+  // What Ethernet padded behind the IP packet is not part of it.
+  out.bytes = frame.first(ip.total_length).subspan(sizeof ip);
+  return host.udp ? parse_udp(m, ip, host, out.bytes) : frame_verdict::nd_packet;
+}
+
+}  // namespace nd::core

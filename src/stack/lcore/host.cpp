@@ -1,0 +1,101 @@
+#include "lcore/host.hpp"
+
+namespace nd::core {
+namespace {
+
+std::uint64_t pool_bytes(rte_mempool* pool) noexcept {
+  return std::uint64_t{pool->size} * rte_pktmbuf_data_room_size(pool);
+}
+
+}  // namespace
+
+// Half of the receive pool may be claimed by grants, a quarter by out-of-order bytes; the rest is
+// for the device's descriptors and for what is on its way to applications.
+host::host(const host_config& config, port& device, instant now)
+    : config_(config),
+      port_(device),
+      random_(config.seed),
+      timers_(now),
+      mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
+      credit_(pool_bytes(config.rx_pool) / 2),
+      out_of_order_{.limit = pool_bytes(config.rx_pool) / 4, .used = 0},
+      environment_{.stats = stats_,
+                   .rx_pool = config.rx_pool,
+                   .credit = credit_,
+                   .out_of_order = out_of_order_,
+                   .digests = !config.address.udp},
+      cookies_(config.cookie_key),
+      neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
+      sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
+      next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
+      abort_refill_(now) {
+  for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
+}
+
+host::~host() {
+  sockets_.for_each([this](socket_entry& s) {
+    s.sock.fail(errc::connection_aborted);
+    finish(s);
+  });
+  for (auto& entry : channels_) {
+    if (entry == nullptr) continue;
+    timers_.disarm(entry->wake);
+    verdicts_.clear();
+    entry->chan.kill(verdicts_);
+    // Their sockets are gone: what the channel held are orphans.
+    for (const wire::record& r : verdicts_.lost)
+      if (r.segment != nullptr) rte_pktmbuf_free(r.segment);
+  }
+  timers_.disarm(neighbor_wake_);
+  rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(tx_count_));
+  for (auto& [port, listener] : listeners_) delete listener;
+}
+
+std::size_t host::poll(instant now) {
+  ++turn_;
+  std::size_t served = receive(now);
+  served += serve_requests(now);
+  run_timers(now);
+  hand_over(now);
+  send(now);
+  acknowledge(now);
+  flush(now);
+  return served;
+}
+
+instant host::next_deadline() const noexcept {
+  if (tx_count_ > 0 || !active_channels_.empty() || !active_peers_.empty()) return instant(0);
+  return timers_.next_expiry();
+}
+
+std::uint16_t host::max_payload() const noexcept {
+  return static_cast<std::uint16_t>(port_.capabilities().mtu - config_.address.ip_overhead() -
+                                    sizeof(wire::channel_header) - sizeof(wire::record_header) -
+                                    sizeof(wire::be32));
+}
+
+bool host::drained() noexcept {
+  bool waiting = false;
+  sockets_.for_each([&](socket_entry& e) { waiting = waiting || e.sock.has_unfinished_sending(); });
+  for (const auto& [ip, p] : peers_) waiting = waiting || !p->resets.empty();
+  return !waiting && tx_count_ == 0;
+}
+
+void host::shut_down(instant now) {
+  for (auto& entry : channels_) {
+    if (entry == nullptr) continue;
+    if (rte_mbuf* m = entry->chan.close_packet(config_.tx_pool)) transmit(m, entry->route);
+    flush(now);
+  }
+}
+
+peer& host::peer_of(std::uint32_t ip) {
+  auto& p = peers_[ip];
+  if (p == nullptr) {
+    p = std::make_unique<peer>();
+    p->ip = ip;
+  }
+  return *p;
+}
+
+}  // namespace nd::core

@@ -1,0 +1,173 @@
+// One host on one lcore: the poll-mode loop and the tables that the lcore owns.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/counters.hpp"
+#include "base/port.hpp"
+#include "base/rng.hpp"
+#include "base/settings.hpp"
+#include "base/timer_wheel.hpp"
+#include "channel/channel.hpp"
+#include "lcore/neighbors.hpp"
+#include "lcore/peer.hpp"
+#include "lcore/socket_table.hpp"
+
+namespace nd::core {
+
+struct host_config {
+  std::string name = "host";  ///< of its tables; differs between the hosts of a process
+  settings values;
+  host_address address;
+  std::vector<std::pair<std::uint32_t, mac_address>> neighbors;
+  std::uint64_t epoch = 0;  ///< this boot; later boots have larger ones
+  cookie_jar::key cookie_key{};
+  std::uint64_t seed = 0;
+  rte_mempool* rx_pool = nullptr;  ///< of the device
+  rte_mempool* tx_pool = nullptr;  ///< of what is sent; its mbufs fit a packet of the device's MTU
+};
+
+/// All calls from one thread, but for posting to the mailbox.
+class host {
+ public:
+  host(const host_config& config, port& device, instant now);
+  ~host();
+  host(const host&) = delete;
+  host& operator=(const host&) = delete;
+
+  /// One turn of the loop. Returns how many frames and requests it served.
+  std::size_t poll(instant now);
+  /// When poll() has something to do even if nothing arrives.
+  instant next_deadline() const noexcept;
+
+  /// Where applications post requests. Any thread.
+  core::mailbox& mailbox() noexcept { return mailbox_; }
+  const counters& stats() const noexcept { return stats_; }
+
+  /// No bytes and no FIN of a socket wait for the peer any more.
+  bool drained() noexcept;
+  /// Tells the peers that this host ends, and drops everything.
+  void shut_down(instant now);
+
+  std::uint16_t max_payload() const noexcept;
+  bool digests() const noexcept { return environment_.digests; }
+  rte_mempool* tx_pool() const noexcept { return config_.tx_pool; }
+
+ private:
+  static constexpr std::size_t burst = 32;
+  static constexpr std::size_t tx_budget = 64;  ///< packets a turn
+  /// Of one peer; it may open no more.
+  static constexpr std::size_t max_channels_per_class = 64;
+
+  // host_receive.cpp: frames in.
+  std::size_t receive(instant now);
+  void on_frame(instant now, mbuf_ptr frame);
+  void on_arp(instant now, mbuf_ptr frame);
+  void on_packet(instant now, mbuf_ptr packet, const received_packet& in);
+  void on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
+                         channel_entry& entry);
+  bool deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records);
+  using record_handler = socket_outcome (host::*)(instant, mbuf_ptr&, socket_entry&,
+                                                  const wire::record_view&, bool alone);
+  static record_handler handler_of(wire::record_type type) noexcept;
+  socket_outcome on_data(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  socket_outcome on_grant(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  socket_outcome on_notification(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  socket_outcome on_sync_ack(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  socket_outcome on_fin(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  socket_outcome on_reset(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
+  void on_sync(instant now, peer& p, const wire::record_view& record);
+  void touch(socket_entry& s);
+  void hand_over(instant now);
+
+  // host_handshake.cpp: channels come and go.
+  void on_init(instant now, const received_packet& in);
+  void on_cookie_echo(instant now, const received_packet& in);
+  void on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
+                           const wire::handshake_body& body);
+  void on_abort(instant now, const received_packet& in);
+  void answer_unknown(instant now, const received_packet& in);
+  void answer(const received_packet& in, const wire::channel_header& header,
+              std::span<const std::byte> body);
+  wire::packet_format handshake_format(std::uint32_t peer_ip) const noexcept;
+  packet_route route_to(std::uint32_t ip, const mac_address& mac, std::uint8_t traffic_class,
+                        std::uint32_t channel) const noexcept;
+  channel_entry* find_channel(std::uint32_t id) const noexcept;
+  channel_entry* create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class);
+  void open_channels(instant now, peer& p, std::size_t traffic_class);
+  void update_peer(peer& p);
+  void on_neighbor(instant now, std::uint32_t ip);
+  void fail_unreachable(instant now, std::uint32_t ip);
+  void lose_peer(instant now, peer& p, errc error, bool reconnect);
+  peer& peer_of(std::uint32_t ip);
+
+  // host_requests.cpp: applications, timers, and what becomes of sockets.
+  std::size_t serve_requests(instant now);
+  void on_socket_request(instant now, socket_link& link, std::uint32_t requests);
+  void on_listener_request(instant now, listener_link& link, std::uint32_t requests);
+  void connect(instant now, socket_link& link);
+  std::uint16_t free_port(std::uint32_t peer_ip, std::uint16_t peer_port);
+  socket_entry* create_socket(socket_link& link, const socket_key& key, std::uint64_t connection,
+                              peer& p);
+  std::uint32_t path_payload(const peer& p, std::size_t traffic_class) const noexcept;
+  void on_path_mtu(channel_entry& entry);
+  void run_timers(instant now);
+  void settle(instant now, socket_entry& s, socket_outcome outcome);
+  void finish(socket_entry& s);
+  void apply_verdicts(instant now, peer& p);
+
+  // host_send.cpp: frames out.
+  void send(instant now);
+  void push_records(instant now, peer& p);
+  void push_class(instant now, peer::per_class& c);
+  void push_reset(peer& p, const wire::record& r);
+  std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
+  void acknowledge(instant now);
+  void transmit(rte_mbuf* packet, const packet_route& route);
+  void send_arp(std::uint16_t operation, const mac_address& to, const mac_address& target_mac,
+                std::uint32_t target_ip);
+  void enqueue(rte_mbuf* frame);
+  void flush(instant now);
+  void activate(channel_entry& entry);
+  void activate(peer& p);
+  void make_ready(socket_entry& s);
+
+  host_config config_;
+  port& port_;
+  counters stats_;
+  rng random_;
+  timer_wheel timers_;
+  core::mailbox mailbox_;
+  credit_pool credit_;
+  memory_budget out_of_order_;
+  socket_environment environment_;
+  cookie_jar cookies_;
+  neighbor_table neighbors_;
+  timer neighbor_wake_{timer::owner_kind::neighbor, nullptr};
+
+  std::unordered_map<std::uint32_t, std::unique_ptr<peer>> peers_;
+  std::vector<std::unique_ptr<channel_entry>> channels_;  ///< by id - 1
+  socket_table sockets_;
+  std::unordered_map<std::uint16_t, listener_link*> listeners_;
+  std::uint16_t next_port_;
+
+  std::uint64_t turn_ = 0;
+  std::vector<channel_entry*> active_channels_;
+  std::vector<peer*> active_peers_;
+  std::vector<wire::socket_handle> touched_;
+  std::vector<std::unique_ptr<channel_entry>> graveyard_;  ///< dead channels, until the turn ends
+  std::vector<std::size_t> room_;                          ///< of the channels of a class
+  record_verdicts verdicts_;
+  std::vector<wire::ack_range> ranges_;
+  std::array<rte_mbuf*, burst> tx_{};  ///< frames that the device has not taken yet
+  std::size_t tx_count_ = 0;
+  std::uint32_t abort_tokens_ = 0;  ///< aborts that may be sent; refilled every millisecond
+  instant abort_refill_;
+};
+
+}  // namespace nd::core

@@ -1,0 +1,286 @@
+// Channels come and go: handshake, restart and loss of peers.
+#include <algorithm>
+
+#include "lcore/host.hpp"
+
+namespace nd::core {
+namespace {
+
+// Aborts a millisecond, at most: a flood of strangers' packets is not doubled.
+constexpr std::uint32_t aborts_per_ms = 10;
+
+const wire::handshake_body* body_of(const received_packet& in) noexcept {
+  if (in.bytes.size() < sizeof(wire::channel_header) + sizeof(wire::handshake_body)) return nullptr;
+  return &wire::at<wire::handshake_body>(
+      static_cast<const void*>(in.bytes.data() + sizeof(wire::channel_header)));
+}
+
+}  // namespace
+
+wire::packet_format host::handshake_format(std::uint32_t peer_ip) const noexcept {
+  return {.source = peer_ip,
+          .destination = config_.address.ip,
+          .protocol = config_.address.protocol(),
+          .crc = !config_.address.udp};
+}
+
+packet_route host::route_to(std::uint32_t ip, const mac_address& mac, std::uint8_t traffic_class,
+                            std::uint32_t channel) const noexcept {
+  packet_route route;
+  route.mac = mac;
+  route.ip = ip;
+  route.udp_source = static_cast<std::uint16_t>(49152 + channel % 16384);
+  route.dscp_ecn = static_cast<std::uint8_t>(
+      (traffic_class == 0 ? wire::dscp_throughput : wire::dscp_latency) | wire::ecn_ect0);
+  return route;
+}
+
+/// Sends a packet with a body to somebody with whom there is no channel.
+void host::answer(const received_packet& in, const wire::channel_header& header,
+                  std::span<const std::byte> body) {
+  rte_mbuf* m = allocate_segment(config_.tx_pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return;
+  }
+  wire::packet_writer writer(tx_payload(m), header,
+                             handshake_format(in.source_ip).reversed());
+  writer.append_body(body);
+  m->data_off = tx_headroom;
+  m->data_len = static_cast<std::uint16_t>(writer.finish());
+  m->pkt_len = m->data_len;
+  transmit(m, route_to(in.source_ip, in.source_mac, 0, header.channel));
+}
+
+// Nothing is remembered: the answer carries all that the next packet needs.
+void host::on_init(instant now, const received_packet& in) {
+  const wire::handshake_body* init = body_of(in);
+  if (init == nullptr || init->traffic_class >= traffic_classes) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  ++stats_.handshake_packets_received;
+  wire::handshake_body body{};
+  body.epoch = config_.epoch;
+  body.mtu = port_.capabilities().mtu;
+  body.traffic_class = init->traffic_class;
+  cookies_.bake(now, in.source_ip, *init, body);
+  wire::channel_header header{};
+  header.version = wire::nd_version;
+  header.kind = wire::packet_kind::init_ack;
+  header.channel = init->channel;
+  header.tag = init->tag;
+  answer(in, header, wire::bytes_of(body));
+}
+
+void host::on_cookie_echo(instant now, const received_packet& in) {
+  const wire::handshake_body* echo = body_of(in);
+  if (echo == nullptr || echo->traffic_class >= traffic_classes ||
+      echo->mtu < path_mtu::base / 2) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  if (!cookies_.accepts(now, in.source_ip, *echo)) {
+    ++stats_.drop_bad_cookie;
+    return;
+  }
+  peer& p = peer_of(in.source_ip);
+  if (echo->epoch < p.epoch) {
+    ++stats_.drop_stale_epoch;
+    return;
+  }
+  ++stats_.handshake_packets_received;
+  if (p.epoch != 0 && echo->epoch > p.epoch) lose_peer(now, p, errc::peer_lost, true);
+  p.epoch = echo->epoch;
+  neighbors_.confirm(in.source_ip, in.source_mac);
+
+  auto& channels = p.classes[echo->traffic_class].channels;
+  const auto repeated = std::ranges::find_if(channels, [&](const channel_entry* e) {
+    return e->chan.peer_id() == echo->channel && e->chan.peer_tag() == echo->tag;
+  });
+  channel_entry* entry = repeated != channels.end() ? *repeated : nullptr;
+  if (entry == nullptr) {
+    if (channels.size() >= max_channels_per_class) {
+      ++stats_.drop_bad_handshake;
+      return;
+    }
+    entry = create_channel(p, in.source_mac, echo->traffic_class);
+    ++stats_.handshakes_accepted;
+  }
+  entry->chan.accept(now, *echo);
+  entry->route.checksum = entry->chan.checksummed();
+  activate(*entry);
+  update_peer(p);
+}
+
+void host::on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
+                               const wire::handshake_body& body) {
+  peer& p = entry.owner;
+  if (body.epoch < p.epoch) {
+    ++stats_.drop_stale_epoch;
+    return;
+  }
+  if (!entry.chan.on_handshake(now, kind, body)) {
+    ++stats_.drop_bad_handshake;
+    return;
+  }
+  ++stats_.handshake_packets_received;
+  if (entry.chan.state() != channel_state::open) return;
+  if (p.epoch != 0 && body.epoch > p.epoch) {
+    // It restarted while we connected: this channel is the first of its new life.
+    std::erase(p.classes[entry.chan.traffic_class()].channels, &entry);
+    lose_peer(now, p, errc::peer_lost, true);
+    p.classes[entry.chan.traffic_class()].channels.push_back(&entry);
+  }
+  p.epoch = body.epoch;
+  entry.route.checksum = entry.chan.checksummed();
+  update_peer(p);
+}
+
+/// Keeps what channels are told of their peer up to date.
+void host::update_peer(peer& p) {
+  for (peer::per_class& c : p.classes) {
+    for (channel_entry* e : c.channels) {
+      e->chan.set_sharing(static_cast<unsigned>(c.channels.size()));
+      e->chan.set_keepalive(p.sockets > 0);
+      e->payload = e->chan.max_payload();
+      if (p.sockets > 0) timers_.arm_no_later(e->wake, e->chan.next_deadline());
+    }
+    if (!c.ready.empty()) activate(p);
+  }
+}
+
+channel_entry* host::find_channel(std::uint32_t id) const noexcept {
+  return id == 0 || id > channels_.size() ? nullptr : channels_[id - 1].get();
+}
+
+channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class) {
+  const auto free = std::ranges::find_if(channels_, [](const auto& e) { return e == nullptr; });
+  const auto index = static_cast<std::size_t>(free - channels_.begin());
+  if (free == channels_.end()) channels_.emplace_back();
+
+  channel_config c;
+  c.id = static_cast<std::uint32_t>(index + 1);
+  c.tag = static_cast<std::uint32_t>(random_.next() | 1);
+  c.epoch = config_.epoch;
+  c.first_number = static_cast<std::uint32_t>(random_.next());
+  c.mtu = port_.capabilities().mtu;
+  c.traffic_class = traffic_class;
+  c.allow_no_checksum = config_.values.checksum == "none";
+  c.ip_overhead = config_.address.ip_overhead();
+  c.format = handshake_format(p.ip).reversed();
+  c.initial_window = static_cast<std::uint64_t>(config_.values.initial_window);
+  c.max_ack_delay = config_.values.max_ack_delay;
+  c.keepalive = config_.values.keepalive;
+  c.peer_timeout = config_.values.peer_timeout;
+  c.connect_timeout = config_.values.connect_timeout;
+
+  channels_[index] = std::make_unique<channel_entry>(c, stats_, p);
+  channel_entry& entry = *channels_[index];
+  entry.route = route_to(p.ip, mac, traffic_class, c.id);
+  p.classes[traffic_class].channels.push_back(&entry);
+  activate(entry);
+  return &entry;
+}
+
+void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
+  if (!p.classes[traffic_class].channels.empty()) return;
+  const auto mac = neighbors_.find(p.ip);
+  if (!mac) {
+    if (!config_.address.on_link(p.ip)) return fail_unreachable(now, p.ip);
+    neighbors_.resolve(now, p.ip);
+    timers_.arm_no_later(neighbor_wake_, now);
+    return;
+  }
+  const std::int64_t wanted = traffic_class == 0 ? config_.values.channels_throughput
+                                                 : config_.values.channels_latency;
+  // Of the default's 4, one an io lcore: this host has one.
+  for (std::int64_t n = std::max<std::int64_t>(wanted, 1); n > 0; --n) {
+    channel_entry* entry = create_channel(p, *mac, static_cast<std::uint8_t>(traffic_class));
+    entry->chan.open(now);
+    ++stats_.handshakes_started;
+  }
+  update_peer(p);
+}
+
+void host::on_neighbor(instant now, std::uint32_t ip) {
+  const auto found = peers_.find(ip);
+  if (found == peers_.end()) return;
+  peer& p = *found->second;
+  if (const auto mac = neighbors_.find(ip)) {
+    for (peer::per_class& c : p.classes)
+      for (channel_entry* e : c.channels) e->route.mac = *mac;
+  }
+  for (std::size_t i = 0; i < traffic_classes; ++i)
+    if (!p.classes[i].ready.empty()) open_channels(now, p, i);
+}
+
+void host::fail_unreachable(instant now, std::uint32_t ip) {
+  const auto found = peers_.find(ip);
+  if (found != peers_.end()) lose_peer(now, *found->second, errc::host_unreachable, false);
+}
+
+// With `reconnect`, connections that were still being opened try again over new channels: they had
+// nothing that the old ones could lose.
+void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
+  for (peer::per_class& c : p.classes) {
+    for (channel_entry* e : std::exchange(c.channels, {})) {
+      e->chan.kill(verdicts_);
+      timers_.disarm(e->wake);
+      auto& owner = channels_[e->chan.id() - 1];
+      graveyard_.push_back(std::move(owner));  // it may be in use further up
+      ++stats_.channels_lost;
+    }
+  }
+  p.epoch = 0;
+  p.resets.clear();
+  apply_verdicts(now, p);
+  sockets_.for_each([&](socket_entry& s) {
+    if (&s.owner != &p) return;
+    if (reconnect && s.sock.state() == socket_state::sync_sent) return;
+    s.sock.fail(error);
+    settle(now, s, socket_outcome::ok);
+  });
+}
+
+// --- Strangers ----------------------------------------------------------------------------------
+
+/// A packet of a channel that we do not have: from before we started, or after it was given up.
+/// The answer is not larger than what provoked it, and its number is limited.
+void host::answer_unknown(instant now, const received_packet& in) {
+  ++stats_.drop_unknown_channel;
+  if (now - abort_refill_ >= duration::milliseconds(1)) {
+    abort_refill_ = now;
+    abort_tokens_ = aborts_per_ms;
+  }
+  if (abort_tokens_ == 0) return;
+  --abort_tokens_;
+  const auto& provoked = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  wire::channel_header header{};
+  header.version = wire::nd_version;
+  header.kind = wire::packet_kind::abort;
+  header.channel = provoked.channel;
+  header.tag = provoked.tag;
+  answer(in, header, {});
+  ++stats_.aborts_sent;
+}
+
+/// Believed only with the id and tag that we put into packets to this peer (RFC 9260, 8.5.1).
+void host::on_abort(instant now, const received_packet& in) {
+  const auto& header = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  const auto found = peers_.find(in.source_ip);
+  if (found != peers_.end()) {
+    for (const peer::per_class& c : found->second->classes) {
+      for (const channel_entry* e : c.channels) {
+        if (e->chan.state() != channel_state::open || e->chan.peer_id() != header.channel ||
+            e->chan.peer_tag() != header.tag)
+          continue;
+        ++stats_.aborts_received;
+        return lose_peer(now, *found->second, errc::peer_lost, true);
+      }
+    }
+  }
+  ++stats_.drop_unknown_channel;
+}
+
+}  // namespace nd::core

@@ -1,0 +1,315 @@
+// Frames in: parse, channel, demultiplex by ND type, socket.
+#include <rte_prefetch.h>
+
+#include "lcore/host.hpp"
+
+namespace nd::core {
+
+std::size_t host::receive(instant now) {
+  std::array<rte_mbuf*, burst> frames;
+  const std::size_t n = port_.rx_burst(now, frames);
+  for (std::size_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(frames[i], void*));
+  for (std::size_t i = 0; i < n; ++i) {
+    ++stats_.rx_packets;
+    stats_.rx_bytes += frames[i]->pkt_len;
+    on_frame(now, mbuf_ptr(frames[i]));
+  }
+  return n;
+}
+
+void host::on_frame(instant now, mbuf_ptr frame) {
+  if (frame->nb_segs > 1 && rte_pktmbuf_linearize(frame.get()) != 0) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  received_packet in;
+  switch (parse_frame(frame.get(), config_.address, in)) {
+    case frame_verdict::nd_packet: return on_packet(now, std::move(frame), in);
+    case frame_verdict::arp: return on_arp(now, std::move(frame));
+    case frame_verdict::not_ours: ++stats_.drop_not_ours; return;
+    case frame_verdict::malformed: ++stats_.drop_malformed; return;
+    case frame_verdict::bad_checksum: ++stats_.drop_checksum; return;
+  }
+}
+
+void host::on_arp(instant now, mbuf_ptr frame) {
+  const auto bytes = mbuf_bytes(frame.get()).subspan(sizeof(wire::ethernet_header));
+  if (bytes.size() < sizeof(wire::arp_packet)) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  const auto arp = wire::at<wire::arp_packet>(static_cast<const void*>(bytes.data()));
+  if (!wire::is_valid(arp)) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  ++stats_.arp_received;
+  if (neighbors_.learn(arp.sender_ip, arp.sender_mac)) on_neighbor(now, arp.sender_ip);
+  if (arp.operation == wire::arp_request && arp.target_ip == config_.address.ip) {
+    send_arp(wire::arp_reply, arp.sender_mac, arp.sender_mac, arp.sender_ip);
+    ++stats_.arp_replies_sent;
+  }
+}
+
+void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
+  if (in.bytes.size() < sizeof(wire::channel_header)) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  const auto& header =
+      wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  if (header.version != wire::nd_version) {
+    ++stats_.drop_malformed;
+    return;
+  }
+  channel_entry* entry = find_channel(header.channel);
+  if (entry != nullptr && entry->chan.tag() == header.tag && entry->owner.ip == in.source_ip)
+    return on_channel_packet(now, std::move(packet), in, *entry);
+
+  // No channel of ours: a handshake, an abort, or somebody we do not know (any more).
+  received_packet checked = in;
+  if (!wire::verify_and_trim(checked.bytes, handshake_format(in.source_ip))) {
+    ++stats_.drop_checksum;
+    return;
+  }
+  switch (header.kind) {
+    case wire::packet_kind::init: return on_init(now, checked);
+    case wire::packet_kind::cookie_echo: return on_cookie_echo(now, checked);
+    case wire::packet_kind::abort: return on_abort(now, checked);
+    default: return answer_unknown(now, checked);
+  }
+}
+
+void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
+                             channel_entry& entry) {
+  const auto header = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  channel& c = entry.chan;
+  const bool handshake = header.kind == wire::packet_kind::init_ack ||
+                         header.kind == wire::packet_kind::cookie_ack;
+  std::span<std::byte> bytes = in.bytes;
+  if (!wire::verify_and_trim(bytes, handshake ? handshake_format(in.source_ip)
+                                              : c.format().reversed())) {
+    ++stats_.drop_checksum;
+    return;
+  }
+  const std::span<std::byte> records = bytes.subspan(sizeof header);
+  activate(entry);
+  if (handshake) {
+    if (records.size() < sizeof(wire::handshake_body)) {
+      ++stats_.drop_malformed;
+      return;
+    }
+    return on_handshake_answer(now, entry, header.kind,
+                               wire::at<wire::handshake_body>(
+                                   static_cast<const void*>(records.data())));
+  }
+  if (c.state() != channel_state::open) {
+    ++stats_.drop_bad_handshake;
+    return;
+  }
+  c.heard(now);
+  if (header.kind == wire::packet_kind::close) {
+    ++stats_.channels_closed;
+    return lose_peer(now, entry.owner, errc::connection_reset, false);
+  }
+  const bool numbered =
+      header.kind == wire::packet_kind::data || header.kind == wire::packet_kind::probe;
+  if (!numbered && header.kind != wire::packet_kind::ack) {
+    ++stats_.drop_bad_handshake;
+    return;
+  }
+
+  // The acknowledgement first, whatever becomes of the rest.
+  ranges_.clear();
+  if (wire::has_records(header.kind)) {
+    wire::record_reader reader(records);
+    for (wire::record_view r; reader.next(r);) {
+      if (r.type() != wire::record_type::ack_ranges) continue;
+      for (std::size_t at = 0; at + sizeof(wire::ack_range) <= r.payload.size() &&
+                               ranges_.size() < wire::max_ack_ranges;
+           at += sizeof(wire::ack_range))
+        ranges_.push_back(
+            wire::at<wire::ack_range>(static_cast<const void*>(&r.payload[at])));
+    }
+    if (!reader.ok()) {
+      ++stats_.drop_malformed;
+      return;
+    }
+  }
+  if (!c.on_acknowledgement(now, header, ranges_, verdicts_)) {
+    ++stats_.drop_bad_ack;
+    return;
+  }
+  apply_verdicts(now, entry.owner);
+  if (c.max_payload() != entry.payload) on_path_mtu(entry);
+  if (!numbered) {
+    ++stats_.acks_received;
+    return;
+  }
+
+  switch (c.classify(header)) {
+    case received_numbers::verdict::duplicate: ++stats_.drop_duplicate; return;
+    case received_numbers::verdict::beyond_window: ++stats_.drop_beyond_window; return;
+    case received_numbers::verdict::fresh: break;
+  }
+  const std::size_t size = in.bytes.size();
+  if (header.kind == wire::packet_kind::data && !deliver(now, packet, entry.owner, records)) {
+    ++stats_.drop_no_memory;
+    return;
+  }
+  // A record may have ended the peer, and this channel with it.
+  if (c.state() == channel_state::open)
+    c.on_accepted(now, turn_, header, size, in.congestion_experienced);
+}
+
+// The table by type. Types without a row are skipped: they may be a later version's.
+host::record_handler host::handler_of(wire::record_type type) noexcept {
+  switch (type) {
+    case wire::record_type::data: return &host::on_data;
+    case wire::record_type::ack: return &host::on_grant;
+    case wire::record_type::notification: return &host::on_notification;
+    case wire::record_type::sync_ack: return &host::on_sync_ack;
+    case wire::record_type::fin: return &host::on_fin;
+    case wire::record_type::reset: return &host::on_reset;
+    default: return nullptr;
+  }
+}
+
+/// Gives each record to its socket. False when one could not be kept: the packet must not be
+/// acknowledged, and those that were kept are recognised when they come again.
+bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records) {
+  wire::record_reader reader(records);
+  bool first = true;
+  for (wire::record_view r; reader.next(r); first = false) {
+    if (r.type() == wire::record_type::ack_ranges) continue;
+    ++stats_.records_received;
+    if (r.type() == wire::record_type::sync) {
+      on_sync(now, p, r);
+      continue;
+    }
+    const record_handler handler = handler_of(r.type());
+    if (handler == nullptr) {
+      ++stats_.records_unknown_type;
+      continue;
+    }
+    socket_entry* s = sockets_.find({p.ip, r.header->dest, r.header->source});
+    if (s == nullptr) {
+      ++stats_.records_unknown_socket;
+      continue;
+    }
+    s->sock.on_grant(seq32(r.header->grant_seq));
+    const bool alone = first && reader.at_end();
+    const socket_outcome outcome = (this->*handler)(now, packet, *s, r, alone);
+    if (outcome == socket_outcome::no_memory) return false;
+    settle(now, *s, outcome);
+  }
+  return true;
+}
+
+socket_outcome host::on_data(instant, mbuf_ptr& packet, socket_entry& s,
+                             const wire::record_view& record, bool alone) {
+  const socket_outcome outcome = s.sock.on_data(packet, record, alone);
+  if (outcome == socket_outcome::ignored) ++stats_.records_duplicate;
+  touch(s);
+  return outcome;
+}
+
+socket_outcome host::on_grant(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool) {
+  return socket_outcome::ok;  // each record's header carries it
+}
+
+socket_outcome host::on_notification(instant, mbuf_ptr&, socket_entry& s, const wire::record_view&,
+                                     bool) {
+  s.sock.on_notification();
+  return socket_outcome::ok;
+}
+
+socket_outcome host::on_sync_ack(instant, mbuf_ptr&, socket_entry& s,
+                                 const wire::record_view& record, bool) {
+  const auto* body = record.body<wire::sync_ack_body>();
+  if (body == nullptr) return socket_outcome::protocol_error;
+  s.sock.on_sync_ack(*body);
+  touch(s);
+  return socket_outcome::ok;
+}
+
+socket_outcome host::on_fin(instant, mbuf_ptr&, socket_entry& s, const wire::record_view& record,
+                            bool) {
+  const auto* body = record.body<wire::fin_body>();
+  if (body == nullptr) return socket_outcome::protocol_error;
+  touch(s);
+  return s.sock.on_fin(body->final_offset);
+}
+
+socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::record_view& record,
+                              bool) {
+  const auto* body = record.body<wire::reset_body>();
+  if (body == nullptr) return socket_outcome::protocol_error;
+  if (body->connection != s.sock.connection()) return socket_outcome::ignored;
+  errc error = errc::connection_reset;
+  if (body->reason == wire::reset_reason::protocol_error) error = errc::protocol_error;
+  if (s.sock.state() == socket_state::sync_sent) error = errc::connection_refused;
+  else ++stats_.connections_reset;
+  s.sock.fail(error);
+  return socket_outcome::ok;
+}
+
+void host::on_sync(instant now, peer& p, const wire::record_view& record) {
+  const auto* body = record.body<wire::sync_body>();
+  if (body == nullptr || body->traffic_class >= traffic_classes) {
+    ++stats_.protocol_errors;
+    return;
+  }
+  const socket_key key{p.ip, record.header->dest, record.header->source};
+  if (socket_entry* existing = sockets_.find(key)) {
+    if (existing->sock.connection() == body->connection) return;  // it repeats itself
+    // The peer has forgotten the connection that had these ports.
+    existing->sock.fail(errc::connection_reset);
+    finish(*existing);
+  }
+  const auto refuse = [&] {
+    ++stats_.connections_refused;
+    wire::record r;
+    r.source = key.local_port;
+    r.dest = key.peer_port;
+    r.type = wire::record_type::reset;
+    r.set_body(wire::reset_body{body->connection, wire::reset_reason::refused});
+    push_reset(p, r);
+  };
+  const auto listening = listeners_.find(key.local_port);
+  if (listening == listeners_.end()) return refuse();
+  listener_link& listener = *listening->second;
+  if (listener.accepted.size() >= listener.backlog) return refuse();
+
+  auto link = std::make_unique<socket_link>();
+  link->peer_address = p.ip;
+  link->peer_port = key.peer_port;
+  link->traffic_class = body->traffic_class;
+  link->send_buffer = static_cast<std::uint64_t>(config_.values.send_buffer);
+  link->receive_buffer = static_cast<std::uint64_t>(config_.values.receive_buffer);
+  socket_entry* s = create_socket(*link, key, body->connection, p);
+  if (s == nullptr) return refuse();
+  s->sock.accept(body->grant);
+  ++stats_.connections_accepted;
+  listener.accepted.push(link.release());
+  settle(now, *s, socket_outcome::ok);
+}
+
+void host::touch(socket_entry& s) {
+  if (s.touched) return;
+  s.touched = true;
+  touched_.push_back(s.sock.handle());
+}
+
+void host::hand_over(instant now) {
+  for (const wire::socket_handle handle : touched_) {
+    socket_entry* s = sockets_.find(handle);
+    if (s == nullptr) continue;
+    s->touched = false;
+    s->sock.hand_over();
+    settle(now, *s, socket_outcome::ok);
+  }
+  touched_.clear();
+}
+
+}  // namespace nd::core

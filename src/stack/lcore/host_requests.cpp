@@ -1,0 +1,219 @@
+// What applications ask for, what timers remind of, and what becomes of sockets.
+#include <algorithm>
+
+#include "lcore/host.hpp"
+
+namespace nd::core {
+
+std::size_t host::serve_requests(instant now) {
+  std::array<app_end*, burst> ends;
+  const std::size_t n = mailbox_.pop(ends);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint32_t requests = ends[i]->requests.exchange(0, std::memory_order_acq_rel);
+    if (ends[i]->what == app_end::kind::socket)
+      on_socket_request(now, static_cast<socket_link&>(*ends[i]), requests);
+    else
+      on_listener_request(now, static_cast<listener_link&>(*ends[i]), requests);
+  }
+  return n;
+}
+
+void host::on_socket_request(instant now, socket_link& link, std::uint32_t requests) {
+  if ((requests & request_connect) != 0) connect(now, link);
+  if (socket_entry* s = sockets_.find(link.owner)) {
+    const std::uint32_t payload = path_payload(s->owner, s->sock.traffic_class());
+    settle(now, *s, s->sock.on_requests(now, requests, payload));
+  }
+  if ((requests & request_close) != 0) link.release();  // the application's reference
+}
+
+void host::on_listener_request(instant now, listener_link& link, std::uint32_t requests) {
+  const auto answer = [&](errc error) {
+    link.error.store(static_cast<int>(error), std::memory_order_relaxed);
+    link.status.fetch_or(socket_link::failed, std::memory_order_release);
+  };
+  if ((requests & request_listen) != 0) {
+    if (link.port == 0) link.port = free_port(0, 0);
+    if (link.port == 0) {
+      answer(errc::address_not_available);
+    } else if (!listeners_.try_emplace(link.port, &link).second) {
+      answer(errc::address_in_use);
+    } else {
+      link.listening = true;
+      link.status.fetch_or(socket_link::connected, std::memory_order_release);
+    }
+  }
+  if ((requests & request_close) == 0) return;
+  if (link.listening) {
+    listeners_.erase(link.port);
+    // Nobody will accept these: a close with an application that never was.
+    while (socket_link* waiting = link.accepted.pop()) {
+      if (socket_entry* s = sockets_.find(waiting->owner))
+        settle(now, *s, socket_outcome::unwanted);
+      waiting->release();
+    }
+  }
+  delete &link;
+}
+
+socket_entry* host::create_socket(socket_link& link, const socket_key& key,
+                                  std::uint64_t connection, peer& p) {
+  socket_entry* s = sockets_.create(environment_, &link, key, connection, p);
+  if (s == nullptr) return nullptr;
+  link.owner = s->sock.handle();
+  s->sock.set_max_segment(path_payload(p, link.traffic_class));
+  if (p.sockets++ == 0) update_peer(p);
+  return s;
+}
+
+/// Payload bytes that a record of this class should have: what every channel's path takes.
+std::uint32_t host::path_payload(const peer& p, std::size_t traffic_class) const noexcept {
+  std::uint32_t least = max_payload();
+  for (const channel_entry* e : p.classes[traffic_class].channels)
+    least = std::min<std::uint32_t>(least, e->chan.max_payload());
+  return least;
+}
+
+/// A channel's path takes more, or less, than its sockets know.
+void host::on_path_mtu(channel_entry& entry) {
+  entry.payload = entry.chan.max_payload();
+  const std::size_t traffic_class = entry.chan.traffic_class();
+  const std::uint32_t payload = path_payload(entry.owner, traffic_class);
+  sockets_.for_each([&](socket_entry& s) {
+    if (&s.owner == &entry.owner && s.sock.traffic_class() == traffic_class)
+      s.sock.set_max_segment(payload);
+  });
+}
+
+void host::connect(instant now, socket_link& link) {
+  const auto refuse = [&](errc error) {
+    link.error.store(static_cast<int>(error), std::memory_order_relaxed);
+    link.status.fetch_or(socket_link::failed, std::memory_order_release);
+    link.release();  // the stack's reference: there is no socket
+  };
+  if (link.peer_address == config_.address.ip) return refuse(errc::address_not_available);
+  const std::uint16_t port = free_port(link.peer_address, link.peer_port);
+  if (port == 0) return refuse(errc::address_not_available);
+  peer& p = peer_of(link.peer_address);
+  const socket_key key{p.ip, port, link.peer_port};
+  socket_entry* s = create_socket(link, key, random_.next() | 1, p);
+  if (s == nullptr) return refuse(errc::no_buffer_space);
+  s->sock.connect(now, config_.values.connect_timeout);
+  settle(now, *s, socket_outcome::ok);
+}
+
+/// An ephemeral port (RFC 6335) that neither a listener nor a connection to the peer's port has;
+/// 0 when there is none. They are given in turn, so that one is not used again soon.
+std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
+  constexpr std::uint16_t first = 16384;
+  for (unsigned tries = 0; tries < 65536U - first; ++tries) {
+    const std::uint16_t port = next_port_;
+    next_port_ = port == 65535 ? first : static_cast<std::uint16_t>(port + 1);
+    if (!listeners_.contains(port) && sockets_.find({peer_ip, port, peer_port}) == nullptr)
+      return port;
+  }
+  return 0;
+}
+
+void host::run_timers(instant now) {
+  while (timer* t = timers_.expire(now)) {
+    switch (t->kind()) {
+      case timer::owner_kind::channel: {
+        auto& entry = *static_cast<channel_entry*>(t->owner());
+        const bool alive = entry.chan.on_timer(now, verdicts_);
+        apply_verdicts(now, entry.owner);
+        if (alive) {
+          activate(entry);
+        } else {
+          const bool opening = entry.chan.state() != channel_state::open;
+          lose_peer(now, entry.owner, opening ? errc::host_unreachable : errc::peer_lost, false);
+        }
+        break;
+      }
+      case timer::owner_kind::socket: {
+        auto& entry = *static_cast<socket_entry*>(t->owner());
+        settle(now, entry, entry.sock.on_timer(now));
+        break;
+      }
+      case timer::owner_kind::neighbor:
+        neighbors_.on_timer(
+            now,
+            [this](std::uint32_t ip) {
+              send_arp(wire::arp_request, mac_broadcast, {}, ip);
+              ++stats_.arp_requests_sent;
+            },
+            [this, now](std::uint32_t ip) {
+              ++stats_.arp_failed;
+              fail_unreachable(now, ip);
+            });
+        timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
+        break;
+    }
+  }
+}
+
+/// Does what a socket's outcome asks for, and looks after it: every call into a socket ends here.
+void host::settle(instant now, socket_entry& s, socket_outcome outcome) {
+  const socket_state state = s.sock.state();
+  const auto reset = [&](wire::reset_reason reason, errc error) {
+    if (state == socket_state::closed) return;
+    // A SYNC that never left has nobody to be told.
+    if (state != socket_state::sync_sent || s.sock.sync_was_sent())
+      push_reset(s.owner, s.sock.reset_record(reason));
+    ++stats_.connections_reset;
+    s.sock.fail(error);
+  };
+  switch (outcome) {
+    case socket_outcome::ok:
+    case socket_outcome::ignored:
+    case socket_outcome::no_memory: break;
+    case socket_outcome::protocol_error:
+      ++stats_.protocol_errors;
+      reset(wire::reset_reason::protocol_error, errc::protocol_error);
+      break;
+    case socket_outcome::unwanted:
+      reset(wire::reset_reason::aborted, errc::connection_aborted);
+      break;
+    case socket_outcome::timed_out:
+      reset(wire::reset_reason::aborted, errc::timed_out);
+      break;
+  }
+  if (s.sock.finished()) return finish(s);
+  if (s.sock.wants_to_send()) make_ready(s);
+  const instant deadline = s.sock.next_deadline();
+  if (!deadline.is_never()) timers_.arm_no_later(s.wake, std::max(deadline, now));
+}
+
+void host::finish(socket_entry& s) {
+  peer& p = s.owner;
+  timers_.disarm(s.wake);
+  p.classes[s.sock.traffic_class()].ready.remove(s);
+  sockets_.destroy(&s);
+  if (--p.sockets == 0) update_peer(p);
+}
+
+/// Tells sockets what became of their records. A record without an owner is a reset: it is sent
+/// again until it arrives. Bytes whose socket is gone are freed here.
+void host::apply_verdicts(instant now, peer& p) {
+  for (const wire::record& r : verdicts_.acked) {
+    if (socket_entry* s = sockets_.find(r.owner)) {
+      s->sock.on_acked(r);
+      settle(now, *s, socket_outcome::ok);
+    } else if (r.segment != nullptr) {
+      rte_pktmbuf_free(r.segment);
+    }
+  }
+  for (const wire::record& r : verdicts_.lost) {
+    if (socket_entry* s = sockets_.find(r.owner)) {
+      s->sock.on_lost(r);
+      settle(now, *s, socket_outcome::ok);
+    } else if (r.segment != nullptr) {
+      rte_pktmbuf_free(r.segment);
+    } else if (r.type == wire::record_type::reset) {
+      push_reset(p, r);
+    }
+  }
+  verdicts_.clear();
+}
+
+}  // namespace nd::core

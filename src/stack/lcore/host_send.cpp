@@ -1,0 +1,155 @@
+// Frames out: sockets push records onto channels, channels make packets, the device takes bursts.
+#include <algorithm>
+
+#include "lcore/host.hpp"
+
+namespace nd::core {
+
+void host::activate(channel_entry& entry) {
+  if (entry.active) return;
+  entry.active = true;
+  active_channels_.push_back(&entry);
+}
+
+void host::activate(peer& p) {
+  if (p.active) return;
+  p.active = true;
+  active_peers_.push_back(&p);
+}
+
+void host::make_ready(socket_entry& s) {
+  s.owner.classes[s.sock.traffic_class()].ready.push(s);
+  activate(s.owner);
+}
+
+void host::push_reset(peer& p, const wire::record& r) {
+  p.resets.push_back(r);
+  activate(p);
+}
+
+// Rounds of "sockets fill the channels' queues, channels empty them", latency first, until nothing
+// more can leave or the turn's budget is spent.
+void host::send(instant now) {
+  std::size_t budget = tx_budget;
+  for (std::size_t sent = 1; sent > 0 && budget > 0; budget -= sent) {
+    for (peer* p : active_peers_) push_records(now, *p);
+    sent = 0;
+    for (std::size_t i = 0; i < active_channels_.size() && sent < budget; ++i)
+      sent += send_channel(now, *active_channels_[i], budget - sent);
+  }
+  std::erase_if(active_peers_, [](peer* p) {
+    p->active = p->has_ready();
+    return !p->active;
+  });
+}
+
+void host::push_records(instant now, peer& p) {
+  for (std::size_t i = traffic_classes; i-- > 0;) {
+    peer::per_class& c = p.classes[i];
+    if (c.ready.empty() && p.resets.empty()) continue;
+    if (c.channels.empty()) {
+      if (!c.ready.empty()) open_channels(now, p, i);
+      continue;
+    }
+    for (channel_entry* e : c.channels)
+      for (; !p.resets.empty() && e->chan.can_queue(); p.resets.pop_front()) {
+        e->chan.queue(p.resets.front());
+        activate(*e);
+      }
+    push_class(now, c);
+  }
+}
+
+// Each ready socket gives one run of records at a time, so none waits for another's whole queue.
+void host::push_class(instant now, peer::per_class& c) {
+  constexpr unsigned run = 4;
+  while (socket_entry* s = c.ready.front()) {
+    for (unsigned n = 0; n < run && s->sock.wants_to_send(); ++n) {
+      room_.clear();
+      for (const channel_entry* e : c.channels) room_.push_back(e->chan.queue_room());
+      const std::size_t chosen = pick_channel(s->cursor, room_);
+      if (chosen == no_channel) return;  // the ready queue is their wait list
+      channel_entry& e = *c.channels[chosen];
+      const auto record = s->sock.next_record(now, e.chan.max_payload());
+      if (!record) break;
+      e.chan.queue(*record);
+      activate(e);
+    }
+    c.ready.pop();
+    if (s->sock.wants_to_send()) c.ready.push(*s);
+    const instant deadline = s->sock.next_deadline();
+    if (!deadline.is_never()) timers_.arm_no_later(s->wake, deadline);
+  }
+}
+
+std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t budget) {
+  std::size_t sent = 0;
+  while (sent < budget) {
+    if (tx_count_ == tx_.size()) flush(now);
+    if (tx_count_ == tx_.size()) break;  // the device is full: what is not built can still change
+    rte_mbuf* m = entry.chan.next_packet(now, config_.tx_pool);
+    if (m == nullptr) break;
+    transmit(m, entry.route);
+    ++sent;
+  }
+  return sent;
+}
+
+// One acknowledgement a channel and turn, for those that no data packet carried. Then channels with
+// nothing to do leave the list, and their timers take over.
+void host::acknowledge(instant now) {
+  for (channel_entry* entry : active_channels_) {
+    if (tx_count_ == tx_.size()) flush(now);
+    if (tx_count_ < tx_.size())
+      if (rte_mbuf* m = entry->chan.next_ack(now, turn_, config_.tx_pool)) transmit(m, entry->route);
+    timers_.arm_no_later(entry->wake, entry->chan.next_deadline());
+  }
+  std::erase_if(active_channels_, [](channel_entry* e) {
+    e->active = e->chan.queued() > 0 || e->chan.ack_pending();
+    return !e->active;
+  });
+  graveyard_.clear();
+}
+
+void host::transmit(rte_mbuf* packet, const packet_route& route) {
+  write_frame(packet, config_.address, route, port_.capabilities());
+  enqueue(packet);
+}
+
+void host::enqueue(rte_mbuf* frame) {
+  ++stats_.tx_packets;
+  stats_.tx_bytes += frame->pkt_len;
+  tx_[tx_count_++] = frame;
+}
+
+void host::flush(instant now) {
+  if (tx_count_ > 0) {
+    const std::size_t sent = port_.tx_burst(now, std::span(tx_).first(tx_count_));
+    if (sent < tx_count_) ++stats_.tx_device_full;
+    std::copy(tx_.begin() + static_cast<std::ptrdiff_t>(sent),
+              tx_.begin() + static_cast<std::ptrdiff_t>(tx_count_), tx_.begin());
+    tx_count_ -= sent;
+  }
+  port_.tick(now);
+}
+
+void host::send_arp(std::uint16_t operation, const mac_address& to, const mac_address& target_mac,
+                    std::uint32_t target_ip) {
+  if (tx_count_ == tx_.size()) return;  // ARP repeats itself
+  rte_mbuf* m = rte_pktmbuf_alloc(config_.tx_pool);
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return;
+  }
+  auto* frame = rte_pktmbuf_append(m, wire::ethernet_min_frame);
+  std::memset(frame, 0, wire::ethernet_min_frame);
+  auto& ethernet = wire::at<wire::ethernet_header>(static_cast<void*>(frame));
+  ethernet.destination = to;
+  ethernet.source = config_.address.mac;
+  ethernet.type = wire::ethertype_arp;
+  wire::at<wire::arp_packet>(static_cast<void*>(frame + sizeof ethernet)) = wire::make_arp(
+      operation, config_.address.mac, config_.address.ip, target_mac, target_ip);
+  enqueue(m);
+}
+
+}  // namespace nd::core

@@ -1,0 +1,82 @@
+// All that this host keeps about another one (nd_conn_ctrl): its channels and who wants to send.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/timer_wheel.hpp"
+#include "channel/channel.hpp"
+#include "lcore/framing.hpp"
+#include "lcore/socket_table.hpp"
+
+namespace nd::core {
+
+inline constexpr std::size_t traffic_classes = 2;  // nd::traffic_class
+
+struct channel_entry {
+  channel_entry(const channel_config& config, counters& stats, peer& p)
+      : chan(config, stats), owner(p) {}
+
+  channel chan;
+  peer& owner;
+  packet_route route;
+  std::uint16_t payload = 0;  ///< max_payload() as its sockets know it
+  bool active = false;  ///< in the host's list of channels to look at in this turn
+  timer wake{timer::owner_kind::channel, this};
+};
+
+/// The sockets of one class that have something to send, in turn; and the wait list of its
+/// channels, because they stay in it while those are full.
+class ready_queue {
+ public:
+  bool empty() const noexcept { return head_ == nullptr; }
+  socket_entry* front() const noexcept { return head_; }
+  void push(socket_entry& s) noexcept {
+    if (s.ready) return;
+    s.ready = true;
+    s.next_ready = nullptr;
+    (tail_ != nullptr ? tail_->next_ready : head_) = &s;
+    tail_ = &s;
+  }
+  void pop() noexcept {
+    socket_entry* s = head_;
+    head_ = s->next_ready;
+    if (head_ == nullptr) tail_ = nullptr;
+    s->ready = false;
+  }
+  void remove(socket_entry& s) noexcept {
+    if (!s.ready) return;
+    socket_entry* before = nullptr;
+    for (socket_entry* e = head_; e != &s; e = e->next_ready) before = e;
+    (before != nullptr ? before->next_ready : head_) = s.next_ready;
+    if (tail_ == &s) tail_ = before;
+    s.ready = false;
+  }
+
+ private:
+  socket_entry* head_ = nullptr;
+  socket_entry* tail_ = nullptr;
+};
+
+struct peer {
+  struct per_class {
+    std::vector<channel_entry*> channels;  ///< opening or open
+    ready_queue ready;
+  };
+
+  std::uint32_t ip = 0;
+  std::uint64_t epoch = 0;  ///< 0: not known yet
+  std::array<per_class, traffic_classes> classes;
+  std::deque<wire::record> resets;  ///< records without an owner, sent before all others
+  std::size_t sockets = 0;
+
+  bool has_ready() const noexcept {
+    return !resets.empty() || !classes[0].ready.empty() || !classes[1].ready.empty();
+  }
+
+  bool active = false;  ///< in the host's list of peers with something to send
+};
+
+}  // namespace nd::core

@@ -1,0 +1,75 @@
+// Credit: what a receiver lets its peer send ahead.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace nd::core {
+
+/// The memory that all grants of a process together may claim. A grant that is not consumed yet
+/// holds its bytes.
+class credit_pool {
+ public:
+  explicit credit_pool(std::uint64_t limit_bytes) noexcept : limit_(limit_bytes) {}
+
+  std::uint64_t held() const noexcept { return held_; }
+  std::uint64_t limit() const noexcept { return limit_; }
+
+  /// Takes up to `wanted` bytes, at most 1/16 of what is free but 1 KiB where there is as much: the
+  /// last ones to ask still get something.
+  std::uint64_t take(std::uint64_t wanted) noexcept {
+    const std::uint64_t free = limit_ - held_;
+    const std::uint64_t share = std::max<std::uint64_t>(free / 16, std::uint64_t{1} << 10);
+    const std::uint64_t given = std::min({wanted, share, free});
+    held_ += given;
+    return given;
+  }
+  void give_back(std::uint64_t bytes) noexcept { held_ -= bytes; }
+
+ private:
+  std::uint64_t limit_;
+  std::uint64_t held_ = 0;
+};
+
+/// One socket's grants: an absolute offset, monotone.
+class receive_credit {
+ public:
+  /// What a peer may send before it has shown that it will.
+  static constexpr std::uint64_t initial_grant = 64 << 10;
+
+  receive_credit(credit_pool& pool, std::uint64_t window) noexcept : pool_(pool), window_(window) {
+    granted_ = pool_.take(std::min(window_, initial_grant));
+  }
+  ~receive_credit() { pool_.give_back(granted_ - consumed_); }
+  receive_credit(const receive_credit&) = delete;
+  receive_credit& operator=(const receive_credit&) = delete;
+
+  /// Offset up to which the peer may send.
+  std::uint64_t granted() const noexcept { return granted_; }
+
+  /// The application has read up to `offset`. True when the window has opened by 1/16 since the
+  /// last grant (nd_window_size): worth telling the peer.
+  bool on_consumed(std::uint64_t offset) noexcept {
+    pool_.give_back(offset - consumed_);
+    consumed_ = offset;
+    return extend(window_ / 16);
+  }
+  /// The peer says that it is out of credit: whatever there is, it gets.
+  bool on_notification() noexcept { return extend(1); }
+
+ private:
+  bool extend(std::uint64_t least) noexcept {
+    const std::uint64_t target = consumed_ + window_;
+    if (target < granted_ + least) return false;
+    const std::uint64_t got = pool_.take(target - granted_);
+    granted_ += got;
+    return got > 0;
+  }
+
+  credit_pool& pool_;
+  std::uint64_t window_;
+  std::uint64_t granted_ = 0;
+  std::uint64_t consumed_ = 0;
+};
+
+}  // namespace nd::core

@@ -1,0 +1,119 @@
+// Where an application meets the stack: rings and a few atomics, one link a socket.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/mbuf.hpp"
+#include "base/ring.hpp"
+#include "nd/error.hpp"
+#include "wire/record.hpp"
+
+namespace nd::core {
+
+/// What an application can ask of the stack; several may be pending at once.
+enum request : std::uint32_t {
+  request_connect = 1,
+  request_send = 2,           ///< mbufs were put into `to_stack`
+  request_consumed = 4,       ///< bytes were read, `consumed` has moved
+  request_shutdown_send = 8,
+  request_shutdown_receive = 16,
+  request_close = 32,         ///< the last one: the application lets go of the link
+  request_listen = 64,
+};
+
+/// The common part of what an application holds. The stack's mailbox carries pointers to these; a
+/// link is in it at most once, while `requests` is not zero.
+struct app_end {
+  enum class kind : std::uint8_t { socket, listener };
+
+  explicit app_end(kind k) noexcept : what(k) {}
+
+  /// Application: release, after the data that the request is about was written.
+  /// Stack: acquire, by exchange(0), before it reads them.
+  std::atomic<std::uint32_t> requests{0};
+  const kind what;
+};
+
+using mailbox = mpsc_ring<app_end>;
+
+/// Posts a request. A fetch_or even where the bit may be set already: it is also the fence between
+/// writing the ring and reading `requests`.
+inline void post(mailbox& box, app_end& end, std::uint32_t requests) noexcept {
+  if (end.requests.fetch_or(requests, std::memory_order_acq_rel) == 0) box.push(&end);
+}
+
+/// One socket's link. The application posts requests and reads `status`; the stack the reverse. It
+/// lives until its socket is gone and the application's request_close was served: both happen on
+/// the stack's thread, so the count of the two references needs no atomic.
+class socket_link : public app_end {
+ public:
+  enum status : std::uint32_t {
+    connected = 1,
+    end_of_stream = 2,  ///< the peer's FIN: nothing will follow what is in `to_app`
+    failed = 4,         ///< `error` is set; what is in `to_app` came before
+    closed = 8,         ///< the stack has let go
+  };
+
+  static constexpr unsigned ring_capacity = 63;
+
+  socket_link() : app_end(kind::socket), to_stack(ring_capacity), to_app(ring_capacity) {}
+  ~socket_link() {
+    while (rte_mbuf* m = to_stack.pop()) rte_pktmbuf_free(m);
+    while (rte_mbuf* m = to_app.pop()) rte_pktmbuf_free(m);
+  }
+  socket_link(const socket_link&) = delete;
+  socket_link& operator=(const socket_link&) = delete;
+
+  /// Drops one of the two references.
+  void release() noexcept {
+    if (--references_ == 0) delete this;
+  }
+
+  /// The stack's own: the socket behind this link.
+  wire::socket_handle owner;
+
+  // Written by the application before request_connect (or by the stack before the link is handed
+  // to an acceptor), constant afterwards.
+  std::uint32_t peer_address = 0;
+  std::uint16_t peer_port = 0;
+  std::uint8_t traffic_class = 0;
+  std::uint64_t send_buffer = 0;
+  std::uint64_t receive_buffer = 0;
+  /// Written by the stack before `connected` is set.
+  std::uint16_t local_port = 0;
+
+  // First group: written by the application, read by the stack.
+  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> consumed{0};
+
+  // Second group: written by the stack, read by the application.
+  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint32_t> status{0};  ///< release; acquire to read
+  std::atomic<int> error{0};                  ///< an errc; valid once `failed` is seen
+  std::atomic<std::uint32_t> max_segment{0};  ///< payload bytes an mbuf should carry
+  std::atomic<std::uint64_t> acked{0};        ///< bytes of ours that the peer has acknowledged
+  std::atomic<std::uint64_t> delivered{0};    ///< bytes put into `to_app` so far
+
+  spsc_ring<rte_mbuf> to_stack;  ///< segments, from the application's copy
+  spsc_ring<rte_mbuf> to_app;    ///< in-order bytes: data_off and data_len say which
+
+ private:
+  int references_ = 2;
+};
+
+/// A listening port's link: connections wait in `accepted`. The stack destroys it when it serves
+/// request_close.
+class listener_link : public app_end {
+ public:
+  explicit listener_link(unsigned most)
+      : app_end(kind::listener), backlog(most), accepted(most) {}
+
+  const unsigned backlog;
+  std::uint16_t port = 0;  ///< 0: the stack chooses one and writes it before `status`
+  bool listening = false;  ///< the stack's own
+  std::atomic<std::uint32_t> status{0};  ///< socket_link::status; release, acquire to read
+  std::atomic<int> error{0};             ///< an errc; valid once `failed` is seen
+  spsc_ring<socket_link> accepted;
+};
+
+}  // namespace nd::core

@@ -1,0 +1,162 @@
+#include "vsock/receive_queue.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nd::core {
+namespace {
+
+void set_payload(rte_mbuf* m, std::span<const std::byte> payload) noexcept {
+  m->data_off = static_cast<std::uint16_t>(payload.data() -
+                                           static_cast<const std::byte*>(m->buf_addr));
+  m->data_len = static_cast<std::uint16_t>(payload.size());
+  m->pkt_len = m->data_len;
+}
+
+std::uint64_t end_of(rte_mbuf* m) noexcept { return segment_of(m).offset + m->data_len; }
+
+/// An mbuf of its own with a copy of `payload`; null when the pool is empty.
+rte_mbuf* copy_of(std::span<const std::byte> payload, rte_mempool* pool) noexcept {
+  rte_mbuf* m = allocate_segment(pool);
+  if (m == nullptr) return nullptr;
+  std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(payload.size())), payload.data(),
+              payload.size());
+  return m;
+}
+
+}  // namespace
+
+receive_queue::~receive_queue() {
+  rte_pktmbuf_free(open_);
+  ready_.clear();
+  waiting_.clear();
+  budget_.used -= memory_;
+}
+
+receive_queue::result receive_queue::insert(mbuf_ptr& packet, std::span<std::byte> payload,
+                                            std::uint64_t offset, bool alone) {
+  if (offset + payload.size() <= next_offset_) return result::duplicate;
+  if (offset > next_offset_) return keep_out_of_order(packet, payload, offset, alone);
+  if (!deliver(packet, payload.subspan(next_offset_ - offset), alone)) return result::no_memory;
+  deliver_waiting();
+  return result::in_order;
+}
+
+// Small payloads are added to the mbuf before them where they fit: an mbuf that holds a few bytes
+// takes as much memory as a full one.
+bool receive_queue::deliver(mbuf_ptr& packet, std::span<std::byte> payload, bool alone) {
+  const std::size_t size = payload.size();
+  if (open_ != nullptr && size <= rte_pktmbuf_tailroom(open_) && size <= open_->buf_len / 4) {
+    std::memcpy(rte_pktmbuf_append(open_, static_cast<std::uint16_t>(size)), payload.data(), size);
+  } else {
+    rte_mbuf* m;
+    if (alone) {
+      m = packet.get();
+      set_payload(m, payload);
+    } else {
+      m = copy_of(payload, pool_);
+      if (m == nullptr) return false;
+    }
+    if (open_ != nullptr) ready_.push_back(open_);
+    open_ = m;
+    if (alone) static_cast<void>(packet.release());
+  }
+  next_offset_ += size;
+  return true;
+}
+
+void receive_queue::deliver_waiting() {
+  while (rte_mbuf* m = waiting_.front()) {
+    const std::uint64_t offset = segment_of(m).offset;
+    if (offset > next_offset_) return;
+    mbuf_ptr owned(m);
+    drop_waiting(m);
+    const std::uint64_t overlap = next_offset_ - offset;
+    if (overlap < m->data_len) deliver(owned, mbuf_bytes(m).subspan(overlap), true);
+  }
+}
+
+/// Takes `m` out of the waiting list; it is the caller's then.
+void receive_queue::drop_waiting(rte_mbuf* m) noexcept {
+  waiting_.remove(m);
+  memory_ -= true_size(m);
+  budget_.used -= true_size(m);
+}
+
+/// The last waiting mbuf that starts at or before `offset`; null when all start behind it. Searched
+/// from the nearer end: new bytes belong to the back, retransmitted ones to the front.
+rte_mbuf* receive_queue::position_for(std::uint64_t offset) const noexcept {
+  if (waiting_.empty() || segment_of(waiting_.front()).offset > offset) return nullptr;
+  const std::uint64_t first = segment_of(waiting_.front()).offset;
+  const std::uint64_t last = segment_of(waiting_.back()).offset;
+  if (last <= offset) return waiting_.back();
+  rte_mbuf* m;
+  if (offset - first < last - offset) {
+    m = waiting_.front();
+    while (segment_of(segment_list::after(m)).offset <= offset) m = segment_list::after(m);
+  } else {
+    m = waiting_.back();
+    while (segment_of(m).offset > offset) m = segment_of(m).prev;
+  }
+  return m;
+}
+
+receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
+                                                       std::span<std::byte> payload,
+                                                       std::uint64_t offset, bool alone) {
+  rte_mbuf* before = position_for(offset);
+  if (before != nullptr && end_of(before) > offset) {
+    const std::uint64_t overlap = end_of(before) - offset;
+    if (overlap >= payload.size()) return result::duplicate;
+    payload = payload.subspan(overlap);
+    offset += overlap;
+  }
+  const std::uint32_t size = true_size(packet.get());
+  if (memory_ + size > socket_limit_ || budget_.used + size > budget_.limit)
+    return result::no_memory;
+  mbuf_ptr kept = alone ? std::move(packet) : mbuf_ptr(copy_of(payload, pool_));
+  if (kept == nullptr) return result::no_memory;
+
+  // From here on nothing fails: what was acknowledged before is only dropped for bytes that cover
+  // it. One that reaches further than the new bytes keeps its place, and they end where it starts.
+  rte_mbuf* behind = before != nullptr ? segment_list::after(before) : waiting_.front();
+  while (behind != nullptr && end_of(behind) <= offset + payload.size()) {
+    rte_mbuf* covered = behind;
+    behind = segment_list::after(behind);
+    drop_waiting(covered);
+    rte_pktmbuf_free(covered);
+  }
+  if (behind != nullptr && segment_of(behind).offset < offset + payload.size())
+    payload = payload.first(segment_of(behind).offset - offset);
+
+  rte_mbuf* m = kept.release();
+  if (alone) set_payload(m, payload);
+  else set_payload(m, mbuf_bytes(m).first(payload.size()));
+  segment_of(m).offset = offset;
+  waiting_.insert_after(before, m);
+  memory_ += true_size(m);
+  budget_.used += true_size(m);
+  return result::out_of_order;
+}
+
+bool receive_queue::hand_over(spsc_ring<rte_mbuf>& to_app) {
+  const bool hungry = to_app.empty();
+  while (rte_mbuf* m = ready_.front()) {
+    const std::uint64_t bytes = m->data_len;
+    ready_.remove(m);
+    if (!to_app.push(m)) {
+      ready_.insert_after(nullptr, m);
+      return false;
+    }
+    handed_over_ += bytes;
+  }
+  if (open_ == nullptr) return true;
+  if (!hungry) return false;
+  const std::uint64_t bytes = open_->data_len;
+  if (!to_app.push(open_)) return false;
+  open_ = nullptr;
+  handed_over_ += bytes;
+  return true;
+}
+
+}  // namespace nd::core

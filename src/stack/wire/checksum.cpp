@@ -1,0 +1,81 @@
+#include "wire/checksum.hpp"
+
+#include <isa-l/crc.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#if defined(__SSE4_2__)
+#include <nmmintrin.h>
+#endif
+
+namespace nd::wire {
+
+std::uint32_t crc32c(std::uint32_t state, std::span<const std::byte> bytes) noexcept {
+  auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
+  std::size_t n = bytes.size();
+#if defined(__SSE4_2__)
+  // Headers and small messages: a call into ISA-L costs more than the bytes do.
+  if (n <= 128) {
+    std::uint64_t s = state;
+    for (; n >= 8; n -= 8, p += 8) {
+      std::uint64_t word;
+      std::memcpy(&word, p, 8);
+      s = _mm_crc32_u64(s, word);
+    }
+    auto s32 = static_cast<std::uint32_t>(s);
+    for (; n > 0; --n, ++p) s32 = _mm_crc32_u8(s32, *p);
+    return s32;
+  }
+#endif
+  // ISA-L takes an int and, unlike its other CRCs, neither inverts before nor after.
+  while (n > 0) {
+    const std::size_t chunk = std::min<std::size_t>(n, 1U << 30);
+    state = crc32_iscsi(const_cast<unsigned char*>(p), static_cast<int>(chunk), state);
+    p += chunk;
+    n -= chunk;
+  }
+  return state;
+}
+
+std::uint32_t copy_crc32c(std::uint32_t state, std::byte* to,
+                          std::span<const std::byte> from) noexcept {
+  constexpr std::size_t block = 4096;
+  while (!from.empty()) {
+    const auto piece = from.first(std::min(block, from.size()));
+    std::memcpy(to, piece.data(), piece.size());
+    state = crc32c(state, {to, piece.size()});
+    to += piece.size();
+    from = from.subspan(piece.size());
+  }
+  return state;
+}
+
+std::uint64_t inet_sum(std::uint64_t sum, std::span<const std::byte> bytes) noexcept {
+  const std::byte* p = bytes.data();
+  std::size_t n = bytes.size();
+  // 64-bit words with the carries counted aside: 2^64 is 1 in ones' complement arithmetic.
+  std::array<std::uint64_t, 4> lane{};
+  std::uint64_t carries = 0;
+  for (; n >= 32; n -= 32, p += 32) {
+    std::array<std::uint64_t, 4> word;
+    std::memcpy(word.data(), p, 32);
+    for (std::size_t i = 0; i < 4; ++i)
+      carries += __builtin_add_overflow(lane[i], word[i], &lane[i]) ? 1 : 0;
+  }
+  for (; n > 0; n -= std::min<std::size_t>(n, 8), p += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, p, std::min<std::size_t>(n, 8));
+    carries += __builtin_add_overflow(lane[0], word, &lane[0]) ? 1 : 0;
+  }
+  sum += carries;
+  for (const std::uint64_t l : lane) sum += (l & 0xffffffff) + (l >> 32);
+  return (sum & 0xffffffff) + (sum >> 32);
+}
+
+be16 inet_checksum(std::uint64_t sum) noexcept {
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return be16::from_raw(static_cast<std::uint16_t>(~sum));
+}
+
+}  // namespace nd::wire

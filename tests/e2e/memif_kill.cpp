@@ -1,0 +1,445 @@
+// One of two processes on a memif link is killed, again and again, at moments nobody chose. The
+// other must live, notice, and talk to the next one. Both roles take both parts.
+//
+//   memif_kill [kills] [--seed n] [--limit-ms n] [--unguarded] [--server-only | --client-only]
+//
+// --limit-ms is how soon the survivor must notice (100). Ours takes 10 to 20 ms; what is above that
+// is how long a busy machine lets the EAL's interrupt thread wait for a core.
+// --unguarded polls without memif_guard. It is there to show that this test can fail: the survivor
+// then dies of SIGSEGV, mostly within 20 kills (it takes luck: use 100 to be sure).
+// Needs neither root nor hugepages. Exit code 0 or 1.
+#include <fcntl.h>
+#include <poll.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.hpp"
+#include "pmd_glue/memif_args.hpp"
+#include "pmd_glue/memif_guard.hpp"
+
+namespace {
+
+using nd::duration;
+using nd::instant;
+using nd::pmd::memif_args;
+using nd::pmd::memif_guard;
+using nd::pmd::memif_listener_mend;
+using nd::pmd::memif_redial;
+using nd::pmd::memif_role;
+
+instant clock_now() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return instant(t.tv_sec * 1'000'000'000 + t.tv_nsec);
+}
+
+// --- a child: one end of the link ----------------------------------------------------------------
+
+enum class event_kind : std::uint8_t { ready, up, down };
+
+/// What a child tells its parent, one write (and so one whole read) each.
+struct event {
+  event_kind kind;
+  std::int64_t at_ns;
+  std::uint64_t packets_received;
+  double may_poll_ns;
+};
+
+constexpr std::uint16_t burst = 32;
+constexpr std::uint16_t frame_bytes = 1400;
+
+class node {
+ public:
+  node(std::uint16_t port, memif_args args, bool guarded, int report_fd)
+      : guard_(port),
+        redial_(port, args),
+        role_(args.role),
+        port_(port),
+        guarded_(guarded),
+        report_fd_(report_fd) {}
+
+  int run() {
+    if (!set_up()) return 1;
+    report(event_kind::ready, clock_now());
+    for (;;) {
+      const instant now = clock_now();
+      const bool may_poll = guarded_ ? guard_.may_poll(now) : port_has_link();
+      note_link(guarded_ ? guard_.link_up() : may_poll, now);
+      if (may_poll) {
+        turn(now);
+      } else if (!link_) {
+        redial_.poll(now);
+      }
+    }
+  }
+
+ private:
+  bool set_up() {
+    pool_ = rte_pktmbuf_pool_create("frames", 8191, 128, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+    if (pool_ == nullptr) return false;
+    const rte_eth_conf conf{};
+    if (rte_eth_dev_configure(port_, 1, 1, &conf) != 0) return false;
+    if (rte_eth_rx_queue_setup(port_, 0, 1024, 0, nullptr, pool_) != 0) return false;
+    if (rte_eth_tx_queue_setup(port_, 0, 1024, 0, nullptr) != 0) return false;
+    // A client's start fails without its server; redial_ starts it when the server is there.
+    return role_ == memif_role::client || rte_eth_dev_start(port_) == 0;
+  }
+
+  void turn(instant now) {
+    std::array<rte_mbuf*, burst> frames;
+    const std::uint16_t n = rte_eth_rx_burst(port_, 0, frames.data(), burst);
+    if (n > 0) guard_.received(now);
+    received_ += n;
+    if (role_ == memif_role::server) {
+      send(frames.data(), n);
+      return;
+    }
+    rte_pktmbuf_free_bulk(frames.data(), n);
+    if (rte_pktmbuf_alloc_bulk(pool_, frames.data(), burst) != 0) return;
+    for (rte_mbuf* frame : frames) std::memset(rte_pktmbuf_append(frame, frame_bytes), 1, 64);
+    send(frames.data(), burst);
+  }
+
+  void send(rte_mbuf** frames, std::uint16_t n) {
+    if (n == 0) return;
+    const std::uint16_t sent = rte_eth_tx_burst(port_, 0, frames, n);
+    rte_pktmbuf_free_bulk(frames + sent, static_cast<unsigned>(n - sent));
+  }
+
+  bool port_has_link() const {
+    rte_eth_link link{};
+    return rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  }
+
+  void note_link(bool up, instant now) {
+    if (up == link_) return;
+    link_ = up;
+    if (up) {
+      received_ = 0;
+      if (guarded_ && may_poll_ns_ == 0) measure();
+    }
+    report(up ? event_kind::up : event_kind::down, now);
+  }
+
+  /// What a poll pays in the steady state. Some 10 ms of it are silence, so few rounds are in it.
+  void measure() {
+    constexpr int calls = 2'000'000;
+    const instant start = clock_now();
+    int allowed = 0;
+    for (int i = 0; i < calls; ++i) allowed += guard_.may_poll(start) ? 1 : 0;
+    const duration spent = clock_now() - start;
+    if (allowed == calls) may_poll_ns_ = static_cast<double>(spent.ns()) / calls;
+  }
+
+  void report(event_kind kind, instant now) {
+    const event e{kind, now.ns(), received_, may_poll_ns_};
+    if (write(report_fd_, &e, sizeof(e)) != sizeof(e)) std::_Exit(1);
+  }
+
+  memif_guard guard_;
+  memif_redial redial_;
+  memif_role role_;
+  std::uint16_t port_;
+  bool guarded_;
+  int report_fd_;
+  rte_mempool* pool_ = nullptr;
+  std::uint64_t received_ = 0;
+  double may_poll_ns_ = 0;
+  bool link_ = false;
+};
+
+int child_main(const std::string& vdev, const std::string& prefix, const std::string& core,
+               bool guarded, int report_fd) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::vector<std::string> words{"memif_kill",
+                                 "-l",
+                                 core,
+                                 "--no-huge",
+                                 "-m",
+                                 "256",
+                                 "--no-pci",
+                                 "--no-telemetry",
+                                 "--file-prefix",
+                                 prefix,
+                                 "--log-level=lib.eal:warning",
+                                 "--log-level=pmd.net.memif:error",
+                                 "--vdev=" + vdev};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  nd::pmd::prepare_memif_servers({argv.data(), argv.size()});
+  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) return 1;
+  const std::optional<memif_args> args = nd::pmd::parse_memif_vdev(vdev);
+  std::uint16_t port = 0;
+  if (!args || rte_eth_dev_get_port_by_name(args->name.c_str(), &port) != 0) return 1;
+  std::optional<memif_listener_mend> mend;
+  if (guarded) mend.emplace(*args);
+  return node(port, *args, guarded, report_fd).run();
+}
+
+// --- the parent ----------------------------------------------------------------------------------
+
+constexpr duration connect_limit = duration::seconds(20);
+
+struct options {
+  int kills = 20;
+  duration detect_limit = duration::milliseconds(100);
+  std::uint64_t seed = 1;
+  bool guarded = true;
+  bool server_survives = true;
+  bool client_survives = true;
+};
+
+class child {
+ public:
+  child(memif_role role, const std::string& directory, const std::string& tag, bool guarded) {
+    const bool server = role == memif_role::server;
+    const std::string vdev = std::string("net_memif0,socket-abstract=no,role=") +
+                             (server ? "server" : "client") + ",socket=" + directory +
+                             "/memif.sock";
+    const std::string core = !server && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "1" : "0";
+    const std::string prefix = tag + (server ? "s" : "c");
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) std::abort();
+    const std::string fd = std::to_string(fds[1]);
+    pid_ = fork();
+    if (pid_ == 0) {
+      fcntl(fds[1], F_SETFD, 0);
+      execl("/proc/self/exe", "memif_kill", "--child", vdev.c_str(), prefix.c_str(), core.c_str(),
+            guarded ? "guarded" : "unguarded", fd.c_str(), nullptr);
+      std::_Exit(127);
+    }
+    close(fds[1]);
+    fd_ = fds[0];
+    fcntl(fd_, F_SETFL, O_NONBLOCK);
+  }
+  ~child() {
+    kill_now();
+    close(fd_);
+  }
+  child(const child&) = delete;
+  child& operator=(const child&) = delete;
+
+  void kill_now() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+  /// Says on stderr of what it died, once.
+  bool alive() {
+    int status = 0;
+    if (pid_ <= 0) return false;
+    if (waitpid(pid_, &status, WNOHANG) == 0) return true;
+    pid_ = -1;
+    if (WIFSIGNALED(status)) {
+      std::fprintf(stderr, "memif_kill: the survivor died of signal %d (%s)\n", WTERMSIG(status),
+                   strsignal(WTERMSIG(status)));
+    } else {
+      std::fprintf(stderr, "memif_kill: the survivor ended with %d\n", WEXITSTATUS(status));
+    }
+    return false;
+  }
+
+  /// Takes in what it has said, waiting up to `patience` for something.
+  void pump(duration patience) {
+    pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
+    poll(&readable, 1, static_cast<int>(patience.ns() / 1'000'000));
+    event e{};
+    while (read(fd_, &e, sizeof(e)) == sizeof(e)) {
+      last_ = e;
+      if (e.kind == event_kind::ready) ready_ = true;
+      if (e.kind != event_kind::ready) up_ = e.kind == event_kind::up;
+    }
+  }
+
+  template <class Condition>
+  bool wait_for(Condition condition, duration limit) {
+    const instant deadline = clock_now() + limit;
+    while (!condition(*this)) {
+      if (clock_now() >= deadline || !alive()) return condition(*this);
+      pump(duration::milliseconds(2));
+    }
+    return true;
+  }
+
+  bool ready() const { return ready_; }
+  bool up() const { return up_; }
+  const event& last() const { return last_; }
+
+ private:
+  pid_t pid_ = -1;
+  int fd_ = -1;
+  event last_{};
+  bool ready_ = false;
+  bool up_ = false;
+};
+
+void sleep_for(duration d) {
+  const timespec t{.tv_sec = d.ns() / 1'000'000'000, .tv_nsec = d.ns() % 1'000'000'000};
+  nanosleep(&t, nullptr);
+}
+
+bool fail(const char* what, int kills) {
+  std::fprintf(stderr, "memif_kill: FAIL after %d kills: %s\n", kills, what);
+  return false;
+}
+
+bool survive(memif_role survivor_role, const options& opt, const std::string& directory,
+             const std::string& tag, std::mt19937_64& random) {
+  const bool server = survivor_role == memif_role::server;
+  const memif_role victim_role = server ? memif_role::client : memif_role::server;
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  };
+  const auto is_up = [](const child& c) { return c.up(); };
+  const auto is_down = [](const child& c) { return !c.up(); };
+
+  child survivor(survivor_role, directory, tag, opt.guarded);
+  if (!survivor.wait_for([](const child& c) { return c.ready(); }, connect_limit)) {
+    return fail("the survivor did not start", 0);
+  }
+  duration slowest;
+  double may_poll_ns = 0;
+  std::uint64_t packets = 0;
+  for (int kills = 0; kills < opt.kills; ++kills) {
+    child victim(victim_role, directory, tag, opt.guarded);
+    // One in four dies while it connects, the others under traffic.
+    const bool while_connecting = kills % 4 == 3;
+    if (while_connecting) {
+      if (!victim.wait_for([](const child& c) { return c.ready(); }, connect_limit)) {
+        return fail("the victim did not start", kills);
+      }
+      sleep_for(duration::microseconds(below(5'000)));
+    } else {
+      if (!survivor.wait_for(is_up, connect_limit)) {
+        survivor.alive();
+        return fail("the link did not come up", kills);
+      }
+      may_poll_ns = survivor.last().may_poll_ns;
+      sleep_for(duration::microseconds(30'000 + below(60'000)));
+    }
+    const instant killed = clock_now();
+    victim.kill_now();
+    // The limit is on what the survivor says of its own clock; the wait allows for a busy machine.
+    if (while_connecting) survivor.pump(duration::milliseconds(20));
+    const bool was_up = survivor.up();
+    if (!survivor.wait_for(is_down, duration::seconds(2)) && survivor.alive()) {
+      return fail("the link did not go down", kills + 1);
+    }
+    if (!survivor.alive()) return fail("the survivor died of its peer's death", kills + 1);
+    if (!was_up && survivor.last().kind != event_kind::down) continue;
+    packets += survivor.last().packets_received;
+    const duration took = instant(survivor.last().at_ns) - killed;
+    if (took > slowest) slowest = took;
+    if (took > opt.detect_limit) {
+      std::fprintf(stderr, "memif_kill: down after %.1f ms\n",
+                   static_cast<double>(took.ns()) / 1e6);
+      return fail("the link took too long to go down", kills + 1);
+    }
+    if (!while_connecting && survivor.last().packets_received == 0) {
+      return fail("nothing was received while the link was up", kills + 1);
+    }
+  }
+  sleep_for(duration::milliseconds(50));
+  if (!survivor.alive()) return fail("the survivor died of its peer's death", opt.kills);
+  std::printf(
+      "memif_kill: the %s survived %d kills; link down after %.1f ms at most; %llu packets; "
+      "may_poll %.1f ns\n",
+      server ? "server" : "client", opt.kills, static_cast<double>(slowest.ns()) / 1e6,
+      static_cast<unsigned long long>(packets), may_poll_ns);
+  std::fflush(stdout);
+  return true;
+}
+
+/// The EAL leaves a directory for each prefix, in one of these places.
+void remove_runtime_files(const std::string& tag) {
+  const char* xdg = std::getenv("XDG_RUNTIME_DIR");
+  for (const std::string& base :
+       {std::string("/var/run"), std::string("/tmp"), std::string(xdg != nullptr ? xdg : "/tmp")}) {
+    for (const char* end : {"s", "c"}) {
+      std::error_code ignored;
+      std::filesystem::remove_all(base + "/dpdk/" + tag + end, ignored);
+    }
+  }
+}
+
+std::optional<options> parse(std::span<char* const> argv) {
+  options opt;
+  for (std::size_t i = 1; i < argv.size(); ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == "--unguarded") {
+      opt.guarded = false;
+    } else if (arg == "--server-only") {
+      opt.client_survives = false;
+    } else if (arg == "--client-only") {
+      opt.server_survives = false;
+    } else if (arg == "--limit-ms" && i + 1 < argv.size()) {
+      opt.detect_limit = duration::milliseconds(std::atoi(argv[++i]));
+    } else if (arg == "--seed" && i + 1 < argv.size()) {
+      opt.seed = std::strtoull(argv[++i], nullptr, 10);
+    } else if (const int kills = std::atoi(argv[i]); kills > 0) {
+      opt.kills = kills;
+    } else {
+      std::fprintf(stderr,
+                   "memif_kill: unknown argument '%s'; usage: memif_kill [kills] [--seed n] "
+                   "[--limit-ms n] [--unguarded] [--server-only | --client-only]\n",
+                   argv[i]);
+      return std::nullopt;
+    }
+  }
+  return opt;
+}
+
+int parent_main(const options& opt) {
+  alarm(static_cast<unsigned>(60 + 10 * opt.kills));  // bounded, whatever happens; children follow
+  std::string directory = std::filesystem::temp_directory_path() / "memif_kill.XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr) {
+    std::perror("memif_kill: mkdtemp");
+    return 1;
+  }
+  const std::string tag = "memif_kill" + std::to_string(getpid());
+  std::printf("memif_kill: %d kills, seed %llu%s\n", opt.kills,
+              static_cast<unsigned long long>(opt.seed), opt.guarded ? "" : ", unguarded");
+  std::fflush(stdout);
+  std::mt19937_64 random(opt.seed);
+  bool passed = true;
+  if (opt.server_survives) passed &= survive(memif_role::server, opt, directory, tag, random);
+  if (opt.client_survives) passed &= survive(memif_role::client, opt, directory, tag, random);
+  std::error_code ignored;
+  std::filesystem::remove_all(directory, ignored);
+  remove_runtime_files(tag);
+  std::printf("memif_kill: %s\n", passed ? "PASS" : "FAIL");
+  return passed ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::span<char* const> args(argv, static_cast<std::size_t>(argc));
+  if (args.size() == 7 && std::string_view(args[1]) == "--child") {
+    return child_main(args[2], args[3], args[4], std::string_view(args[5]) == "guarded",
+                      std::atoi(args[6]));
+  }
+  const std::optional<options> opt = parse(args);
+  return opt ? parent_main(*opt) : 1;
+}
