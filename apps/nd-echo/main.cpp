@@ -28,6 +28,7 @@ int run(int argc, char** argv, const options& o) {
                                      : run_client(net, o, out, "nd-echo");
   s.tool = "nd-echo";
   s.encap = rt.setting("encap");
+  s.checksum = rt.setting("checksum");
   for (const nd::counter& c : rt.stats()) s.counters.emplace_back(c.name, c.value);
   const bool written = out.results(s);
   return s.good() && written ? exit_good : exit_failed;

@@ -38,7 +38,9 @@ std::string to_text(const summary& s) {
   std::string out = fmt::format("{}: {}, {} B, {} connection{}", s.tool, s.mode, s.size,
                                 s.connections, s.connections == 1 ? "" : "s");
   if (s.depth > 1) out += fmt::format(", {} messages outstanding on each", s.depth);
-  out += fmt::format(", {} for {:.2f} s\n", s.encap, s.duration_s);
+  out += fmt::format(", {}", s.encap);
+  if (!s.checksum.empty()) out += fmt::format(" with checksum {}", s.checksum);
+  out += fmt::format(", {:.2f} s\n", s.duration_s);
   out += fmt::format("  goodput   {:.3f} Gbit/s (received by the other side), {} in all\n",
                      s.goodput_gbps(), with_prefix(static_cast<double>(s.total.bytes), "B"));
   out += fmt::format("  messages  {}, {} in all\n", with_prefix(s.messages_per_s(), "msg/s"),

@@ -18,6 +18,7 @@ struct summary {
   std::uint64_t connections = 0;  ///< of a server: how many it has served
   std::uint64_t depth = 0;
   std::string encap;
+  std::string checksum;  ///< for the text: how packets are protected, where that can be chosen
   double duration_s = 0;
   sums total;
   std::uint64_t errors = 0;

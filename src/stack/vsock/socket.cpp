@@ -176,8 +176,10 @@ void socket::on_acked(const wire::record& r) noexcept {
     send_.on_acked(r.segment);
     link_->acked.store(send_.acked_bytes(), std::memory_order_release);
   } else if (r.type == wire::record_type::fin) {
-    apply(socket_event::fin_acked);
+    fin_arrived_ = true;
   }
+  // FIN may overtake bytes that were lost: it counts as acknowledged when they are too.
+  if (fin_arrived_ && send_.empty()) apply(socket_event::fin_acked);
 }
 
 void socket::on_lost(const wire::record& r) noexcept {

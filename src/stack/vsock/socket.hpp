@@ -136,6 +136,7 @@ class socket {
   bool sync_sent_ = false;
   bool application_gone_ = false;
   bool receive_shut_down_ = false;
+  bool fin_arrived_ = false;  ///< at the peer
   bool fin_reached_ = false;  ///< all bytes up to the peer's FIN arrived
   bool end_told_ = false;     ///< and the application knows
 
