@@ -26,23 +26,33 @@ class nd_stream {
     if (ec && ec != errc::in_progress) error_ = ec;
   }
   /// One that was accepted.
-  explicit nd_stream(nd::socket s) : socket_(std::move(s)), peer_(socket_.remote_endpoint()) {
+  explicit nd_stream(nd::socket s)
+      : socket_(std::move(s)), peer_(socket_.remote_endpoint()), stood_(true) {
     socket_.non_blocking(true);
   }
 
   /// Also tells later whether the connection still stands.
   io_status connect_status() {
     if (error_) return io_status::failed;
-    if (socket_.connected()) return io_status::ok;
-    // A connect that failed says why in the next call; one that is under way would block. A server
-    // never speaks first, so there is no byte to be lost here.
+    if (socket_.connected()) {
+      stood_ = true;
+      return io_status::ok;
+    }
+    // A connection that failed says why in the next call. One that is under way would block; where
+    // the wire reorders, it may have the peer's first byte, or its FIN, before the peer's answer.
     std::error_code ec;
-    socket_.read_some(std::span(&probe_, 1), ec);
+    if (!early_ && socket_.read_some(std::span(&early_byte_, 1), ec) != 0) early_ = true;
     if (socket_.connected()) return io_status::ok;
-    return result(0, ec).status == io_status::would_block ? io_status::would_block
-                                                          : io_status::failed;
+    if (ec) result(0, ec);
+    if (stood_ && !error_) error_ = errc::connection_aborted;  // the peer's FIN hides the reason
+    return error_ ? io_status::failed : io_status::would_block;
   }
   io_result read_some(std::span<std::byte> in) {
+    if (early_) [[unlikely]] {
+      early_ = false;
+      in.front() = early_byte_;
+      return {1, io_status::ok};
+    }
     std::error_code ec;
     const std::size_t n = socket_.read_some(in, ec);
     return result(n, ec);
@@ -76,7 +86,9 @@ class nd_stream {
   nd::socket socket_;
   endpoint peer_;
   std::error_code error_;
-  std::byte probe_{};
+  std::byte early_byte_{};  // read before the connection stood
+  bool early_ = false;
+  bool stood_ = false;
 };
 
 class nd_listener {

@@ -34,8 +34,8 @@ class config {
   config& set(std::string_view name, std::string_view value);
   /// The same from "name=value".
   config& set(std::string_view assignment);
-  /// Reads a TOML file of `name = value` lines. Throws as set() does, with file and line; and
-  /// std::system_error with the OS's error where the file can't be read.
+  /// Reads a TOML file of `name = value` lines. Throws as set() does, with file and line; also
+  /// where the file can't be read.
   config& load(const std::filesystem::path& toml);
 
   /// Arguments for rte_eal_init(), without the program's name. Default: none.

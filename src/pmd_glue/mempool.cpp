@@ -2,6 +2,7 @@
 
 #include <rte_errno.h>
 #include <rte_ether.h>
+#include <rte_log.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
@@ -17,6 +18,12 @@ constexpr std::uint64_t standard_bytes = 24 << 20;
 constexpr unsigned cache_size = 256;
 
 }  // namespace
+
+void free_pool::operator()(rte_mempool* p) const noexcept {
+  const unsigned missing = rte_mempool_in_use_count(p);
+  if (missing == 0) rte_mempool_free(p);
+  else RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing, p->name);
+}
 
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room) {
   const std::uint64_t each = sizeof(rte_mbuf) + mbuf_private_size + data_room;

@@ -9,8 +9,10 @@
 
 namespace nd::pmd {
 
+/// Frees a pool that is whole. Where mbufs are missing somebody may still use them: it says so, and
+/// leaves the memory to the process's end.
 struct free_pool {
-  void operator()(rte_mempool* p) const noexcept { rte_mempool_free(p); }
+  void operator()(rte_mempool* p) const noexcept;
 };
 using mempool_ptr = std::unique_ptr<rte_mempool, free_pool>;
 

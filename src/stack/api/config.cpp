@@ -41,8 +41,7 @@ config& config::set(std::string_view assignment) {
 
 config& config::load(const std::filesystem::path& path) {
   std::ifstream file(path);
-  if (!file)
-    throw std::system_error(std::error_code(errno, std::generic_category()), path.string());
+  if (!file) refuse(path.string() + ": " + std::generic_category().message(errno));
   std::ostringstream text;
   text << file.rdbuf();
   try {

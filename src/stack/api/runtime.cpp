@@ -8,8 +8,7 @@ namespace {
 
 std::unique_ptr<api::runtime_impl> start(std::string program, api::command_line line) {
   line.args.insert(line.args.begin(), std::move(program));
-  auto eal = std::make_unique<pmd::eal>(line.cfg.eal_args());
-  return std::make_unique<api::runtime_impl>(std::move(eal), line.cfg, std::move(line.args));
+  return std::make_unique<api::runtime_impl>(line.cfg, std::move(line.args), false);
 }
 
 }  // namespace
@@ -25,8 +24,7 @@ runtime::runtime(std::string_view command_line)
     : impl_(start("", api::parse_command_line(api::split_words(command_line)))) {}
 
 runtime::runtime(existing_eal_t, const config& cfg)
-    : impl_(std::make_unique<api::runtime_impl>(std::make_unique<pmd::eal>(), cfg,
-                                                std::vector<std::string>(1))) {}
+    : impl_(std::make_unique<api::runtime_impl>(cfg, std::vector<std::string>(1), true)) {}
 
 runtime::~runtime() = default;
 

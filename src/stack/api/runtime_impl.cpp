@@ -54,9 +54,9 @@ std::vector<std::pair<std::uint32_t, mac_address>> parse_neighbors(std::string_v
 
 }  // namespace
 
-runtime_impl::runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg,
-                           std::vector<std::string> args)
-    : eal_(std::move(eal)), config_(cfg), values_(cfg.values()), args_(std::move(args)) {
+runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, bool eal_of_app)
+    : config_(cfg), values_(cfg.values()), args_(std::move(args)) {
+  // All that can be refused without the EAL is refused before it starts.
   parse_ip(values_.ip, address_);
   const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
   address_.udp = values_.encap == "udp";
@@ -65,6 +65,10 @@ runtime_impl::runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg,
 
   core::host_config host;
   host.neighbors = parse_neighbors(values_.neighbors);
+  eal_ = eal_of_app ? std::make_unique<pmd::eal>()
+                    : std::make_unique<pmd::eal>(config_.eal_args());
+  pmd::register_thread();
+  clock_.emplace();
   const std::uint16_t mtu = pmd::port_mtu(values_);
   std::string suffix("-");
   suffix += std::to_string(values_.port);
@@ -86,8 +90,7 @@ runtime_impl::runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg,
   if (host.seed == 0) pmd::fill_random(&host.seed, sizeof host.seed);
   host.rx_pool = rx_pool_.get();
   host.tx_pool = tx_pool_.get();
-  pmd::register_thread();
-  host_ = std::make_unique<core::host>(host, *port_, clock_.now());
+  host_ = std::make_unique<core::host>(host, *port_, now());
   if (!inline_mode())
     pmd::launch_on_lcore(static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
 }
@@ -110,13 +113,20 @@ int runtime_impl::lcore_loop(void* self) {
   return 0;
 }
 
-/// What sockets still hold goes out, for at most `linger`; then the peers are told.
+/// What sockets still hold goes out, for at most `linger`; then the peers are told, some times
+/// where they do not answer.
 void runtime_impl::finish() {
   const instant deadline = now() + values_.linger;
   do {
     host_->poll(now());
   } while (!host_->drained() && now() < deadline);
-  host_->shut_down(now());
+  constexpr duration goodbye_interval = duration::milliseconds(5);
+  for (int tries = 0; tries < 10 && host_->say_goodbye(now()); ++tries) {
+    const instant next = now() + goodbye_interval;
+    do {
+      host_->poll(now());
+    } while (host_->has_channels() && now() < next);
+  }
 }
 
 std::size_t runtime_impl::poll() {

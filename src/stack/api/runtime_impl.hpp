@@ -2,10 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/settings.hpp"
@@ -19,7 +18,8 @@ namespace nd::api {
 
 class runtime_impl {
  public:
-  runtime_impl(std::unique_ptr<pmd::eal> eal, const config& cfg, std::vector<std::string> args);
+  /// With `eal_of_app`, the application has initialised the EAL and keeps it.
+  runtime_impl(const config& cfg, std::vector<std::string> args, bool eal_of_app);
   ~runtime_impl();
   runtime_impl(const runtime_impl&) = delete;
   runtime_impl& operator=(const runtime_impl&) = delete;
@@ -27,7 +27,7 @@ class runtime_impl {
   bool inline_mode() const noexcept { return values_.io_lcore < 0; }
   /// One turn in inline mode; elsewhere a pause.
   std::size_t poll();
-  instant now() const noexcept { return clock_.now(); }
+  instant now() const noexcept { return clock_->now(); }
 
   void interrupt() noexcept { interrupted_.store(true, std::memory_order_relaxed); }
   bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
@@ -65,11 +65,11 @@ class runtime_impl {
   static int lcore_loop(void* self);
   void finish();
 
-  std::unique_ptr<pmd::eal> eal_;
+  std::unique_ptr<pmd::eal> eal_;  ///< goes last
   config config_;
   settings values_;
   std::vector<std::string> args_;
-  pmd::tsc_clock clock_;
+  std::optional<pmd::tsc_clock> clock_;  ///< runs from the EAL's start on
   core::host_address address_;
   pmd::mempool_ptr rx_pool_;
   pmd::mempool_ptr tx_pool_;

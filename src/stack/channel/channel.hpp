@@ -111,7 +111,9 @@ class channel {
   /// A packet that only acknowledges, when one is due: what arrived in an earlier turn, or at once
   /// where there are gaps (RFC 9000, 13.2.1).
   rte_mbuf* next_ack(instant now, std::uint64_t turn, rte_mempool* pool);
-  rte_mbuf* close_packet(rte_mempool* pool);
+  /// Acknowledges all that arrived, and says that this host ends. Null but in state open.
+  rte_mbuf* close_packet(instant now, rte_mempool* pool);
+  bool close_sent() const noexcept { return close_sent_; }
   bool ack_pending() const noexcept { return ack_pending_; }
 
   /// Payload bytes of a record that fills a packet of the path's MTU.
@@ -137,6 +139,7 @@ class channel {
   std::size_t packet_limit() const noexcept;
   rte_mbuf* handshake_packet(instant now, rte_mempool* pool);
   rte_mbuf* probe_packet(instant now, rte_mempool* pool);
+  rte_mbuf* acknowledging_packet(instant now, wire::packet_kind kind, rte_mempool* pool);
   rte_mbuf* ping_packet(instant now, rte_mempool* pool);
   rte_mbuf* data_packet(instant now, rte_mempool* pool);
   rte_mbuf* in_place_packet(instant now);
@@ -194,6 +197,7 @@ class channel {
   bool ack_at_once_ = false;
   instant last_heard_;
   bool keepalive_on_ = false;
+  bool close_sent_ = false;
 };
 
 }  // namespace nd::core

@@ -229,27 +229,27 @@ bool channel::append_ack_ranges(wire::packet_writer& writer, std::size_t room) c
 
 rte_mbuf* channel::next_ack(instant now, std::uint64_t turn, rte_mempool* pool) {
   if (!ack_pending_ || (turn <= ack_turn_ && !ack_at_once_)) return nullptr;
-  rte_mbuf* m = allocate_segment(pool);
-  if (m == nullptr) {
-    ++stats_.tx_no_mbuf;
-    return nullptr;
-  }
-  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::ack),
-                             config_.format);
-  append_ack_ranges(writer, packet_limit() - writer.size() - config_.format.trailer_size());
-  set_extent(m, packet_offset, writer.finish());
+  rte_mbuf* m = acknowledging_packet(now, wire::packet_kind::ack, pool);
+  if (m == nullptr) return nullptr;
   ack_pending_ = ack_at_once_ = false;
   ++stats_.acks_sent;
   return m;
 }
 
-rte_mbuf* channel::close_packet(rte_mempool* pool) {
+rte_mbuf* channel::close_packet(instant now, rte_mempool* pool) {
   if (state_ != channel_state::open) return nullptr;
+  close_sent_ = true;
+  return acknowledging_packet(now, wire::packet_kind::close, pool);
+}
+
+rte_mbuf* channel::acknowledging_packet(instant now, wire::packet_kind kind, rte_mempool* pool) {
   rte_mbuf* m = allocate_segment(pool);
-  if (m == nullptr) return nullptr;
-  wire::packet_writer writer(at_offset(m, packet_offset),
-                             header_for(last_heard_, wire::packet_kind::close), config_.format);
-  writer.append_body({});
+  if (m == nullptr) {
+    ++stats_.tx_no_mbuf;
+    return nullptr;
+  }
+  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, kind), config_.format);
+  append_ack_ranges(writer, packet_limit() - writer.size() - config_.format.trailer_size());
   set_extent(m, packet_offset, writer.finish());
   return m;
 }

@@ -43,18 +43,20 @@ void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
 
 namespace {
 
-/// Checks the UDP header in front of `bytes` and cuts it off.
+/// Checks the UDP header in front of the packet and cuts it off.
 frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const host_address& host,
-                        std::span<std::byte>& bytes) noexcept {
+                        received_packet& out) noexcept {
+  std::span<std::byte>& bytes = out.bytes;
   if (bytes.size() < sizeof(wire::udp_header)) return frame_verdict::malformed;
   const auto& udp = wire::at<wire::udp_header>(static_cast<const void*>(bytes.data()));
   if (udp.destination != host.udp_port) return frame_verdict::not_ours;
   if (udp.length < sizeof(wire::udp_header) || udp.length > bytes.size())
     return frame_verdict::malformed;
   bytes = bytes.first(udp.length);
+  out.checksummed = udp.checksum != 0;
   const auto offload = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
   if (offload == RTE_MBUF_F_RX_L4_CKSUM_BAD) return frame_verdict::bad_checksum;
-  if (udp.checksum != 0 && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+  if (out.checksummed && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
     const auto pseudo =
         wire::make_pseudo_header(ip.source, ip.destination, wire::protocol_udp, bytes.size());
     const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
@@ -91,7 +93,7 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   out.congestion_experienced = (ip.dscp_ecn & wire::ecn_mask) == wire::ecn_ce;
   // What Ethernet padded behind the IP packet is not part of it.
   out.bytes = frame.first(ip.total_length).subspan(sizeof ip);
-  return host.udp ? parse_udp(m, ip, host, out.bytes) : frame_verdict::nd_packet;
+  return host.udp ? parse_udp(m, ip, host, out) : frame_verdict::nd_packet;
 }
 
 }  // namespace nd::core

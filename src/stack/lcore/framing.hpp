@@ -50,6 +50,7 @@ struct received_packet {
   mac_address source_mac{};
   std::uint32_t source_ip = 0;
   bool congestion_experienced = false;
+  bool checksummed = true;  ///< encap udp: the checksum was there (and right)
 };
 
 enum class frame_verdict : std::uint8_t { nd_packet, arp, not_ours, malformed, bad_checksum };

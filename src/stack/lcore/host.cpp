@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "lcore/host.hpp"
 
 namespace nd::core {
@@ -81,12 +83,21 @@ bool host::drained() noexcept {
   return !waiting && tx_count_ == 0;
 }
 
-void host::shut_down(instant now) {
+bool host::say_goodbye(instant now) {
+  bool waiting = false;
   for (auto& entry : channels_) {
-    if (entry == nullptr) continue;
-    if (rte_mbuf* m = entry->chan.close_packet(config_.tx_pool)) transmit(m, entry->route);
-    flush(now);
+    if (entry == nullptr || tx_count_ == tx_.size()) continue;
+    rte_mbuf* m = entry->chan.close_packet(now, config_.tx_pool);
+    if (m == nullptr) continue;
+    transmit(m, entry->route);
+    waiting = true;
   }
+  flush(now);
+  return waiting;
+}
+
+bool host::has_channels() const noexcept {
+  return std::ranges::any_of(channels_, [](const auto& entry) { return entry != nullptr; });
 }
 
 peer& host::peer_of(std::uint32_t ip) {

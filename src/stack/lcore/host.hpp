@@ -51,8 +51,11 @@ class host {
 
   /// No bytes and no FIN of a socket wait for the peer any more.
   bool drained() noexcept;
-  /// Tells the peers that this host ends, and drops everything.
-  void shut_down(instant now);
+  /// Tells the peers that this host ends: call it again, with polls in between, until it returns
+  /// false because all have answered, or for as long as is reasonable.
+  bool say_goodbye(instant now);
+
+  bool has_channels() const noexcept;
 
   std::uint16_t max_payload() const noexcept;
   bool digests() const noexcept { return environment_.digests; }
@@ -91,6 +94,7 @@ class host {
   void on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
                            const wire::handshake_body& body);
   void on_abort(instant now, const received_packet& in);
+  void on_close(instant now, channel_entry& entry);
   void answer_unknown(instant now, const received_packet& in);
   void answer(const received_packet& in, const wire::channel_header& header,
               std::span<const std::byte> body);

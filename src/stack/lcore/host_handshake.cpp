@@ -90,7 +90,10 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     return;
   }
   ++stats_.handshake_packets_received;
-  if (p.epoch != 0 && echo->epoch > p.epoch) lose_peer(now, p, errc::peer_lost, true);
+  if (p.epoch != 0 && echo->epoch > p.epoch) {
+    ++stats_.peers_lost;
+    lose_peer(now, p, errc::peer_lost, true);
+  }
   p.epoch = echo->epoch;
   neighbors_.confirm(in.source_ip, in.source_mac);
 
@@ -220,6 +223,14 @@ void host::fail_unreachable(instant now, std::uint32_t ip) {
   if (found != peers_.end()) lose_peer(now, *found->second, errc::host_unreachable, false);
 }
 
+/// The peer's runtime ends. It waits for our answer, so that it knows that we know.
+void host::on_close(instant now, channel_entry& entry) {
+  ++stats_.peers_closed;
+  if (!entry.chan.close_sent() && tx_count_ < tx_.size())
+    if (rte_mbuf* m = entry.chan.close_packet(now, config_.tx_pool)) transmit(m, entry.route);
+  lose_peer(now, entry.owner, errc::connection_reset, false);
+}
+
 // With `reconnect`, connections that were still being opened try again over new channels: they had
 // nothing that the old ones could lose.
 void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
@@ -229,7 +240,6 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
       timers_.disarm(e->wake);
       auto& owner = channels_[e->chan.id() - 1];
       graveyard_.push_back(std::move(owner));  // it may be in use further up
-      ++stats_.channels_lost;
     }
   }
   p.epoch = 0;
@@ -276,6 +286,7 @@ void host::on_abort(instant now, const received_packet& in) {
             e->chan.peer_tag() != header.tag)
           continue;
         ++stats_.aborts_received;
+        ++stats_.peers_lost;
         return lose_peer(now, *found->second, errc::peer_lost, true);
       }
     }

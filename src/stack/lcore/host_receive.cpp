@@ -68,7 +68,7 @@ void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
 
   // No channel of ours: a handshake, an abort, or somebody we do not know (any more).
   received_packet checked = in;
-  if (!wire::verify_and_trim(checked.bytes, handshake_format(in.source_ip))) {
+  if (!in.checksummed || !wire::verify_and_trim(checked.bytes, handshake_format(in.source_ip))) {
     ++stats_.drop_checksum;
     return;
   }
@@ -87,8 +87,9 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
   const bool handshake = header.kind == wire::packet_kind::init_ack ||
                          header.kind == wire::packet_kind::cookie_ack;
   std::span<std::byte> bytes = in.bytes;
-  if (!wire::verify_and_trim(bytes, handshake ? handshake_format(in.source_ip)
-                                              : c.format().reversed())) {
+  const auto format = handshake ? handshake_format(in.source_ip) : c.format().reversed();
+  const bool checksum_there = in.checksummed || (!handshake && !c.checksummed());
+  if (!checksum_there || !wire::verify_and_trim(bytes, format)) {
     ++stats_.drop_checksum;
     return;
   }
@@ -108,13 +109,10 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     return;
   }
   c.heard(now);
-  if (header.kind == wire::packet_kind::close) {
-    ++stats_.channels_closed;
-    return lose_peer(now, entry.owner, errc::connection_reset, false);
-  }
   const bool numbered =
       header.kind == wire::packet_kind::data || header.kind == wire::packet_kind::probe;
-  if (!numbered && header.kind != wire::packet_kind::ack) {
+  if (!numbered && header.kind != wire::packet_kind::ack &&
+      header.kind != wire::packet_kind::close) {
     ++stats_.drop_bad_handshake;
     return;
   }
@@ -142,6 +140,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
   }
   apply_verdicts(now, entry.owner);
   if (c.max_payload() != entry.payload) on_path_mtu(entry);
+  if (header.kind == wire::packet_kind::close) return on_close(now, entry);
   if (!numbered) {
     ++stats_.acks_received;
     return;

@@ -126,6 +126,7 @@ void host::run_timers(instant now) {
           activate(entry);
         } else {
           const bool opening = entry.chan.state() != channel_state::open;
+          ++stats_.peers_lost;
           lose_peer(now, entry.owner, opening ? errc::host_unreachable : errc::peer_lost, false);
         }
         break;

@@ -28,7 +28,7 @@ class neighbor_table {
   /// Starts asking for `ip`, unless that is under way.
   void resolve(instant now, std::uint32_t ip) {
     auto [it, fresh] = entries_.try_emplace(ip);
-    if (!fresh && (it->second.resolved || it->second.tries_left > 0)) return;
+    if (!fresh) return;
     it->second.tries_left = tries_;
     it->second.next_request = now;
     ++asking_;

@@ -22,7 +22,7 @@ enum class packet_kind : std::uint8_t {
   data,         ///< numbered, acknowledged; records, or none (a ping)
   ack,          ///< acknowledges only; not numbered
   probe,        ///< numbered; padding of the size whose passing is in question (RFC 8899)
-  close,        ///< the sender's runtime ends; not numbered
+  close,        ///< acknowledges for the last time: the sender's runtime ends. Answered by another
   abort,        ///< "I know no such channel": reflects channel and tag of what provoked it
 };
 

@@ -22,7 +22,7 @@ struct packet_format {
 
 /// True for packets that consist of records; others have a body.
 constexpr bool has_records(packet_kind kind) noexcept {
-  return kind == packet_kind::data || kind == packet_kind::ack;
+  return kind == packet_kind::data || kind == packet_kind::ack || kind == packet_kind::close;
 }
 
 /// Writes a packet front to back. The CRC32C covers the channel header, then for each record its

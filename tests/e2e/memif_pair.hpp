@@ -1,0 +1,59 @@
+// Two hosts over memif: the command lines of the programs under test.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "process.hpp"
+
+namespace nd::e2e {
+
+using words = std::vector<std::string>;
+
+inline std::string program(const char* variable) {
+  const char* path = std::getenv(variable);
+  if (path == nullptr) FAIL(variable << " must name the program under test");
+  return path;
+}
+
+/// One folder with one memif socket, and the arguments of both ends.
+class memif_pair {
+ public:
+  /// `server`: the memif role, which says nothing about who listens.
+  words command(const char* variable, bool server, const words& arguments,
+                const std::string& lcores = "") const {
+    words w{program(variable)};
+    const std::string cpu = server ? "0" : "1";
+    const words eal{"--lcores", lcores.empty() ? "0@" + cpu_list(server) : lcores,
+                    "--no-huge", "-m", "256", "--no-pci", "--no-telemetry",
+                    "--file-prefix", "nd-e2e-" + dir_.path().filename().string() + cpu,
+                    "--log-level", "lib.eal:error",
+                    "--vdev=net_memif0,role=" + std::string(server ? "server" : "client") +
+                        ",socket=" + (dir_ / "memif.sock").string() +
+                        ",socket-abstract=no,bsize=9216",
+                    "--", "--ip", server ? "10.19.0.1/24" : "10.19.0.2/24"};
+    w.insert(w.end(), eal.begin(), eal.end());
+    w.insert(w.end(), arguments.begin(), arguments.end());
+    return w;
+  }
+  static std::string address(bool server) { return server ? "10.19.0.1" : "10.19.0.2"; }
+
+  std::filesystem::path file(const std::string& name) const { return dir_ / name; }
+
+ private:
+  // One core a host where there are two.
+  static std::string cpu_list(bool server);
+  temp_dir dir_;
+};
+
+/// A clean end: the status that was expected, and no mbuf missing from a pool.
+inline void check_end(process& p, int expected, const std::filesystem::path& err) {
+  const int status = p.wait();
+  INFO(read_file(err));
+  CHECK(status == expected);
+  CHECK(read_file(err).find("mbufs are missing") == std::string::npos);
+}
+
+}  // namespace nd::e2e

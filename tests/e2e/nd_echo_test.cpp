@@ -1,0 +1,141 @@
+// nd-echo between two processes: every mode in both encapsulations, and how it ends.
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "memif_pair.hpp"
+
+using namespace nd::e2e;
+
+namespace {
+
+/// Runs a client against a server and returns the client's JSON. Both must end well.
+nlohmann::json run(const words& client_options, const words& nd_options) {
+  const memif_pair pair;
+  words server_words{"--server"};
+  words client_words{"--client", memif_pair::address(true), "--json", "-"};
+  for (words* w : {&server_words, &client_words})
+    w->insert(w->end(), nd_options.begin(), nd_options.end());
+  client_words.insert(client_words.end(), client_options.begin(), client_options.end());
+
+  process server(pair.command("ND_ECHO", true, server_words), {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false, client_words),
+                 {.out = pair.file("client.json"), .err = pair.file("client.err")});
+  check_end(client, 0, pair.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+  return nlohmann::json::parse(read_file(pair.file("client.json")));
+}
+
+}  // namespace
+
+TEST_CASE("every mode in both encapsulations, contents checked") {
+  const std::string encap = GENERATE("ip", "udp");
+  const std::string mode = GENERATE("rr", "stream", "pipeline", "crr");
+  CAPTURE(encap, mode);
+  const nlohmann::json j =
+      run({"--mode", mode, "--duration", "300ms", "--warmup", "50ms", "--verify"},
+          {"--encap", encap});
+  for (const char* key : {"tool", "mode", "size", "connections", "depth", "encap", "duration_s",
+                          "messages", "bytes", "goodput_gbps", "messages_per_s", "latency_us",
+                          "errors", "verify_failures", "counters"})
+    CHECK(j.contains(key));
+  CHECK(j["mode"] == mode);
+  CHECK(j["encap"] == encap);
+  CHECK(j["messages"] > 0);
+  CHECK(j["errors"] == 0);
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["counters"]["payload_bytes_sent"] > 0);
+  CHECK(j["counters"]["drop_checksum"] == 0);
+}
+
+TEST_CASE("every mode over a bad wire, contents checked") {
+  const std::string mode = GENERATE("rr", "stream", "pipeline", "crr");
+  CAPTURE(mode);
+  const nlohmann::json j =
+      run({"--mode", mode, "--duration", "300ms", "--connections", "4", "--verify"},
+          {"--fault", "loss=0.02,dup=0.02,reorder=0.05,corrupt=0.005,ecn=0.01,seed=11"});
+  CHECK(j["messages"] > 0);
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["counters"]["packets_lost"] > 0);
+  CHECK(j["counters"]["drop_checksum"] > 0);
+}
+
+TEST_CASE("several channels, many connections, checksums left out by both") {
+  const nlohmann::json j = run(
+      {"--mode", "pipeline", "--connections", "64", "--duration", "300ms", "--verify"},
+      {"--set", "channels_throughput=4", "--set", "checksum=none", "--set", "mtu=1500"});
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["counters"]["handshakes_started"] == 4);
+}
+
+TEST_CASE("the loop on an lcore of its own") {
+  const memif_pair pair;
+  process server(pair.command("ND_ECHO", true, {"--server", "--set", "io_lcore=1"},
+                              "0@(0-1),1@(0-1)"),
+                 {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false,
+                              {"--client", memif_pair::address(true), "--mode", "pipeline",
+                               "--duration", "500ms", "--verify", "--set", "io_lcore=1"},
+                              "0@(0-1),1@(0-1)"),
+                 {.err = pair.file("client.err")});
+  check_end(client, 0, pair.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+}
+
+TEST_CASE("SIGINT ends a client with its summary and status 0") {
+  const memif_pair pair;
+  process server(pair.command("ND_ECHO", true, {"--server"}), {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false,
+                              {"--client", memif_pair::address(true), "--mode", "stream",
+                               "--duration", "60s", "--interval", "0.1"}),
+                 {.out = pair.file("client.out"), .err = pair.file("client.err")});
+  REQUIRE(wait_for_text(pair.file("client.out"), "Gbit/s"));
+  client.signal(SIGINT);
+  check_end(client, 0, pair.file("client.err"));
+  CHECK(read_file(pair.file("client.out")).find("goodput") != std::string::npos);
+}
+
+TEST_CASE("nobody listens: connection refused, status 1") {
+  const memif_pair pair;
+  process server(pair.command("ND_ECHO", true, {"--server", "--port", "4000"}),
+                 {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false,
+                              {"--client", memif_pair::address(true) + ":4001", "--wait", "0.5"}),
+                 {.err = pair.file("client.err")});
+  check_end(client, 1, pair.file("client.err"));
+  CHECK(read_file(pair.file("client.err")).find("connection refused") != std::string::npos);
+}
+
+TEST_CASE("nobody has that address: host unreachable, status 1") {
+  const memif_pair pair;
+  process server(pair.command("ND_ECHO", true, {"--server"}), {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false, {"--client", "10.19.0.77", "--wait", "0.5"}),
+                 {.err = pair.file("client.err")});
+  check_end(client, 1, pair.file("client.err"));
+  CHECK(read_file(pair.file("client.err")).find("host unreachable") != std::string::npos);
+}
+
+TEST_CASE("bad options are refused with status 2 and the nearest right one") {
+  struct row {
+    words arguments;
+    const char* message;
+  };
+  const auto [arguments, message] = GENERATE(values<row>({
+      {{"--server", "--set", "mtuu=1500"}, "did you mean 'mtu'"},
+      {{"--server", "--set", "mtu=70000"}, "outside 0 .. 9000"},
+      {{"--server", "--set", "keepalive=5"}, "a time such as"},
+      {{"--server", "--encap", "tcp"}, "ip|udp"},
+      {{"--server", "--fault", "loss=2"}, "probability"},
+      {{"--server", "--ip", "10.0.0.1"}, "A.B.C.D/N"},
+      {{"--server", "--config", "/nonexistent.toml"}, "/nonexistent.toml"},
+      {{"--server", "--bogus"}, "--bogus"},
+      {{"--client", "10.19.0.1", "--mode", "sideways"}, "mode"},
+      {{}, "role"},
+  }));
+  const memif_pair pair;
+  process echo(pair.command("ND_ECHO", true, arguments), {.err = pair.file("err")});
+  check_end(echo, 2, pair.file("err"));
+  CHECK(read_file(pair.file("err")).find(message) != std::string::npos);
+}

@@ -1,0 +1,273 @@
+// Peers that die, restart, or are cut off.
+#include "unit/support/connection.hpp"
+
+namespace nd::test {
+namespace {
+
+constexpr duration death_noticed = duration::milliseconds(500);
+
+/// The time until `s` fails; the pair is run for at most two seconds.
+duration time_to_failure(host_pair& p, app_socket& s, const std::function<void()>& meanwhile) {
+  const instant start = p.now;
+  p.run_until(
+      [&] {
+        meanwhile();
+        return s.failed();
+      },
+      duration::seconds(2));
+  CHECK(s.error() == errc::peer_lost);
+  return p.now - start;
+}
+
+/// Host 1 crashes: its application goes with it.
+void crash(host_pair& p, connection& c) {
+  c.listener.close();
+  c.server.close();
+  p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.from == 1; };
+  p.stop(1);
+  p.net.on_frame = nullptr;
+}
+
+TEST_CASE("A silent death is noticed", "[pair][peer]") {
+  const bool udp = GENERATE(false, true);
+  CAPTURE(udp);
+  host_pair p({.udp = udp});
+  {
+    connection c(p);
+    SECTION("idle") {
+      p.run_for(duration::milliseconds(1234));
+      crash(p, c);
+      CHECK(time_to_failure(p, c.client, [] {}) <= death_noticed);
+    }
+    SECTION("under load") {
+      writer w{c.client, 100'000'000};
+      reader r{c.server};
+      p.run_until(
+          [&] {
+            w.run();
+            r.run();
+            return false;
+          },
+          duration::milliseconds(20));
+      crash(p, c);
+      CHECK(time_to_failure(p, c.client, [&] { w.run(); }) <= death_noticed);
+    }
+  }
+  p.stop(0);
+  REQUIRE(p.mbufs_in_use() == 0);
+}
+
+TEST_CASE("A silent death is noticed by one who writes a little now and then",
+          "[pair][peer]") {
+  const duration interval = duration::milliseconds(GENERATE(1, 5, 20, 30, 35));
+  CAPTURE(interval.ns());
+  host_pair p;
+  {
+    connection c(p);
+    writer w{c.client, 2'000'000};  // the window grows
+    w.shut = true;
+    reader r{c.server};
+    REQUIRE(p.run_until(
+        [&] {
+          w.run();
+          r.run();
+          return c.server.consumed() == w.length && c.client.unacknowledged() == 0;
+        },
+        duration::seconds(1)));
+    crash(p, c);
+    const instant start = p.now;
+    const std::vector<std::byte> little(100);
+    while (!c.client.failed() && p.now - start < duration::seconds(4)) {
+      c.client.write(little);
+      p.run_for(interval);
+    }
+    CHECK(c.client.error() == errc::peer_lost);
+    CHECK((p.now - start).ns() <= (death_noticed + interval).ns());
+  }
+  p.stop(0);
+  REQUIRE(p.mbufs_in_use() == 0);
+}
+
+TEST_CASE("A restarted peer is known by its epoch", "[pair][peer]") {
+  const bool writing = GENERATE(false, true);
+  const bool peer_connects = GENERATE(false, true);
+  CAPTURE(writing, peer_connects);
+  host_pair p;
+  {
+    connection c(p);
+    app_listener back(p.host(0), 90);
+    p.run_for(duration::milliseconds(10));
+    crash(p, c);
+    p.start(1);
+    app_listener again(p.host(1), 80);
+    const instant start = p.now;
+    app_socket late;
+    if (peer_connects) late = p.connect(1, 90);
+    else if (writing) c.client.write(bytes_of_text("hello?"));
+    else late = p.connect(0, 80);
+    REQUIRE(p.run_until(
+        [&] { return c.client.failed() && (!late || late.connected() || late.failed()); },
+        duration::seconds(2)));
+    CHECK(c.client.error() == errc::peer_lost);
+    if (late) CHECK(late.connected());
+    CHECK(p.now - start < duration::milliseconds(50));
+    if (!peer_connects) CHECK(p.stats(0).aborts_received.value() == 1);
+    // And everything works as if nothing had been.
+    app_socket next = p.connect(0, 80), server;
+    REQUIRE(p.run_until([&] { return next.connected(); }, soon));
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("A peer that restarts while a connect waits for its answer", "[pair][peer]") {
+  host_pair p;
+  {
+    app_listener first(p.host(1), 80);
+    bool acknowledged = false;
+    const auto accepted = [&] { return p.stats(1).connections_accepted.value(); };
+    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+      fate.drop = f.has(wire::record_type::sync_ack);
+      acknowledged = acknowledged || (f.from == 1 && !fate.drop && accepted() > 0);
+    };
+    app_socket client = p.connect(0, 80);
+    // SYNC has arrived and is acknowledged; its answer is lost.
+    REQUIRE(p.run_until([&] { return acknowledged; }, soon));
+    p.run_for(duration::milliseconds(10));
+    first.close();
+    p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.from == 1; };
+    p.stop(1);
+    p.net.on_frame = nullptr;
+    p.start(1);
+    app_listener again(p.host(1), 80);
+    CHECK(p.run_until([&] { return client.connected() || client.failed(); },
+                      duration::milliseconds(500)));
+    CHECK(client.connected());
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("Packets of an earlier life do no harm", "[pair][peer]") {
+  host_pair p;
+  std::vector<std::vector<std::byte>> old_frames;
+  {
+    connection c(p);
+    p.net.on_frame = [&](made_frame& f, frame_fate&) {
+      if (f.from == 0) old_frames.push_back(f.bytes);
+    };
+    c.client.write(bytes_of_text("of the first life"));
+    c.client.shut_down_send();
+    p.run_for(duration::milliseconds(1));
+    p.net.on_frame = nullptr;
+    crash(p, c);
+  }
+  p.stop(0);
+  p.start(0);
+  p.start(1);
+  {
+    connection c(p);
+    REQUIRE(c.client.connected());
+    REQUIRE_FALSE(old_frames.empty());
+    for (int round = 0; round < 3; ++round)
+      for (const auto& f : old_frames) p.net.inject(p.now, 3, f);
+    p.run_for(duration::milliseconds(5));
+    const auto text = bytes_of_text("of the second life");
+    c.client.write(text);
+    REQUIRE(read_all(p, c.server, text.size()) == text);
+    REQUIRE(p.stats(1).drop_unknown_channel.value() > 0);
+    REQUIRE(p.stats(0).peers_lost.value() == 0);
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("A handshake of an earlier life does no harm", "[pair][peer]") {
+  host_pair p;
+  std::vector<std::vector<std::byte>> old_frames;
+  p.net.on_frame = [&](made_frame& f, frame_fate&) {
+    if (f.is(wire::packet_kind::cookie_echo)) old_frames.push_back(f.bytes);
+  };
+  { connection c(p); }
+  p.net.on_frame = nullptr;
+  p.stop(0);
+  p.start(0);
+  {
+    connection c(p);
+    REQUIRE(c.client.connected());
+    REQUIRE(old_frames.size() == 1);
+    p.net.inject(p.now, 1, old_frames[0]);
+    p.run_for(duration::milliseconds(5));
+    REQUIRE(p.stats(1).drop_stale_epoch.value() == 1);
+    REQUIRE(c.client.connected());
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("A runtime that ends says so", "[pair][peer]") {
+  host_pair p;
+  {
+    connection c(p);
+    p.host(1).say_goodbye(p.now);
+    REQUIRE(p.run_until([&] { return c.client.failed(); }, duration::milliseconds(1)));
+    REQUIRE(c.client.error() == errc::connection_reset);
+  }
+  p.stop(0);
+  p.stop(1);
+  REQUIRE(p.mbufs_in_use() == 0);
+}
+
+TEST_CASE("A partition heals", "[pair][peer]") {
+  const duration length = duration::milliseconds(GENERATE(50, 200, 280, 330, 350, 400, 450, 1000));
+  const int cut = GENERATE(0, 1, 2);  // from host 0, from host 1, both
+  CAPTURE(length.ns(), cut);
+  host_pair p;
+  {
+    connection c(p);
+    const instant heals = p.now + length;
+    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+      fate.drop = p.now < heals && (cut == 2 || static_cast<int>(f.from) == cut);
+    };
+    // The application connects again as soon as it knows.
+    app_socket next;
+    int tries = 0;
+    p.run_until(
+        [&] {
+          while (app_socket s = c.listener.accept()) c.server = std::move(s);
+          if (c.client.failed() && (!next || next.failed())) {
+            next = p.connect(0, 80);
+            ++tries;
+          }
+          return false;
+        },
+        length + duration::seconds(4));
+    CAPTURE(tries);
+    app_socket& survivor = c.client.failed() ? next : c.client;
+    CHECK(survivor.connected());
+    const auto text = bytes_of_text("hello again");
+    CHECK(survivor.write(text) == text.size());
+    CHECK(read_all(p, c.server, text.size()) == text);
+    CHECK(tries <= (length < duration::milliseconds(250) ? 0 : 6));
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("Resets for a peer that died are forgotten", "[pair][peer]") {
+  host_pair p;
+  {
+    connection c(p);
+    p.net.on_frame = [](made_frame&, frame_fate& fate) { fate.drop = true; };
+    c.server.write(bytes_of_text("unread"));
+    c.server.close();
+    p.net.on_frame = nullptr;
+    c.server = {};
+    p.run_for(duration::milliseconds(1));
+    p.net.on_frame = [](made_frame&, frame_fate& fate) { fate.drop = true; };
+    c.client.close();  // with bytes unread: a reset that never arrives
+    p.run_for(duration::seconds(2));
+    CHECK(p.host(0).drained());
+    CHECK(p.host(0).next_deadline() > p.now);
+  }
+  p.net.on_frame = nullptr;
+  require_nothing_left(p);
+}
+
+}  // namespace
+}  // namespace nd::test

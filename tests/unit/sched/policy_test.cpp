@@ -1,0 +1,89 @@
+// pick_channel: round robin with stickiness, over channels that may be full.
+#include "sched/policy.hpp"
+
+#include <catch2/catch.hpp>
+#include <vector>
+
+#include "base/rng.hpp"
+
+using nd::core::channel_cursor;
+using nd::core::channel_stickiness;
+using nd::core::no_channel;
+using nd::core::pick_channel;
+
+TEST_CASE("six records stay on a channel, then the next one has its turn", "[policy]") {
+  channel_cursor cursor;
+  const std::vector<std::size_t> room(3, 32);
+  for (unsigned i = 0; i < 5 * 3 * channel_stickiness; ++i)
+    REQUIRE(pick_channel(cursor, room) == (i / channel_stickiness) % 3);
+}
+
+TEST_CASE("no channel, or none with room", "[policy]") {
+  channel_cursor cursor;
+  CHECK(pick_channel(cursor, {}) == no_channel);
+  const std::vector<std::size_t> full(4, 0);
+  for (int i = 0; i < 20; ++i) CHECK(pick_channel(cursor, full) == no_channel);
+  // Waiting does not move the turn.
+  const std::vector<std::size_t> room(4, 1);
+  CHECK(pick_channel(cursor, room) == 0);
+}
+
+TEST_CASE("a full channel is skipped, and a new run of six begins", "[policy]") {
+  channel_cursor cursor;
+  std::vector<std::size_t> room{5, 5, 5};
+  CHECK(pick_channel(cursor, room) == 0);
+  CHECK(pick_channel(cursor, room) == 0);
+  room[0] = 0;
+  for (unsigned i = 0; i < channel_stickiness; ++i) CHECK(pick_channel(cursor, room) == 1);
+  room[0] = 5;
+  room[2] = 0;
+  CHECK(pick_channel(cursor, room) == 0);
+}
+
+TEST_CASE("the only channel with room keeps everything", "[policy]") {
+  channel_cursor cursor;
+  for (std::size_t only = 0; only < 4; ++only) {
+    std::vector<std::size_t> room(4, 0);
+    room[only] = 1;
+    for (int i = 0; i < 50; ++i) REQUIRE(pick_channel(cursor, room) == only);
+  }
+}
+
+TEST_CASE("whatever the channels do, a pick has room and load is spread", "[policy]") {
+  const std::uint64_t seed = GENERATE(range(1, 11));
+  CAPTURE(seed);
+  nd::rng random(seed);
+  channel_cursor cursor;
+  std::vector<std::size_t> room(1 + random.below(8)), picks(room.size());
+  for (std::size_t& r : room) r = 32;
+  unsigned run = 0;
+  std::size_t last = no_channel;
+  for (int i = 0; i < 5000; ++i) {
+    const bool some = std::ranges::any_of(room, [](std::size_t r) { return r > 0; });
+    const std::size_t picked = pick_channel(cursor, room);
+    REQUIRE((picked != no_channel) == some);
+    if (some) {
+      REQUIRE(picked < room.size());
+      REQUIRE(room[picked] > 0);
+      --room[picked];
+      ++picks[picked];
+      run = picked == last ? run + 1 : 1;
+      last = picked;
+      // A longer run only where all others are full.
+      if (run > channel_stickiness)
+        for (std::size_t n = 0; n < room.size(); ++n) REQUIRE((n == picked || room[n] == 0));
+      else if (run == channel_stickiness)
+        run = channel_stickiness;
+    }
+    for (std::size_t& r : room)
+      if (random.chance(0.3)) r = std::min<std::size_t>(r + 1, 32);
+  }
+  for (const std::size_t n : picks) CHECK(n > 5000 / room.size() / 4);
+}
+
+TEST_CASE("a cursor from a time with more channels still works", "[policy]") {
+  channel_cursor cursor{7, 3};
+  const std::vector<std::size_t> room(2, 1);
+  CHECK(pick_channel(cursor, room) < 2);
+  CHECK(pick_channel(cursor, room) < 2);
+}

@@ -1,0 +1,225 @@
+// Two whole stacks on a made wire and a made clock.
+#pragma once
+
+#include <rte_mempool.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pmd_glue/mempool.hpp"
+#include "unit/support/app.hpp"
+#include "unit/support/made_wire.hpp"
+
+namespace nd::test {
+
+/// The mbufs of one host. They outlive it, and tests share them, because making them takes longer
+/// than most tests do.
+class host_pools {
+ public:
+  host_pools(unsigned rx_mbufs, unsigned tx_mbufs, std::uint16_t mtu)
+      : rx_(make("rx", rx_mbufs, pmd::rx_data_room(mtu))),
+        tx_(make("tx", tx_mbufs, pmd::tx_data_room(mtu))) {}
+
+  rte_mempool* rx() const noexcept { return rx_.get(); }
+  rte_mempool* tx() const noexcept { return tx_.get(); }
+  unsigned in_use() const noexcept {
+    return rte_mempool_in_use_count(rx_.get()) + rte_mempool_in_use_count(tx_.get());
+  }
+
+ private:
+  static pmd::mempool_ptr make(const char* what, unsigned mbufs, std::uint32_t data_room) {
+    static unsigned made = 0;
+    return pmd::make_mbuf_pool(std::string("made-") + what + std::to_string(made++), mbufs,
+                               data_room);
+  }
+  pmd::mempool_ptr rx_;
+  pmd::mempool_ptr tx_;
+};
+
+/// Takes mbufs away until it is destroyed.
+class hoard {
+ public:
+  /// Leaves `left` in the pool.
+  explicit hoard(rte_mempool* pool, unsigned left = 0) {
+    while (rte_mempool_avail_count(pool) > left) {
+      rte_mbuf* m = rte_pktmbuf_alloc(pool);
+      if (m == nullptr) break;
+      taken_.emplace_back(m);
+    }
+  }
+  void give_back(std::size_t n) {
+    while (n-- > 0 && !taken_.empty()) taken_.pop_back();
+  }
+
+ private:
+  std::vector<mbuf_ptr> taken_;
+};
+
+struct pair_options {
+  std::uint64_t seed = 1;
+  bool udp = false;
+  std::uint16_t mtu = 1500;
+  unsigned rx_mbufs = 4096;
+  unsigned tx_mbufs = 4096;
+  bool static_neighbors = true;
+  std::function<void(settings&)> adjust = {};  ///< of both hosts
+};
+
+/// Host 0 is 10.0.0.1, host 1 is 10.0.0.2.
+class host_pair {
+ public:
+  static constexpr std::uint32_t ip_of(std::size_t i) noexcept {
+    return 0x0a000001 + static_cast<std::uint32_t>(i);
+  }
+  static mac_address mac_of(std::size_t i) noexcept {
+    return {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i + 1)};
+  }
+  /// The time a turn of the loop takes; one in which nothing happened is followed by longer ones,
+  /// because made time costs real time.
+  static constexpr duration turn = duration::microseconds(5);
+  static constexpr duration longest_turn = duration::microseconds(80);
+
+  explicit host_pair(pair_options options = {})
+      : net(options.seed), options_(std::move(options)), pools_(pools_for(options_)) {
+    values.ip = "10.0.0.1/24";
+    values.sockets = 1024;
+    values.encap = options_.udp ? "udp" : "ip";
+    if (options_.adjust) options_.adjust(values);
+    for (std::size_t i = 0; i < 2; ++i) start(i);
+  }
+  ~host_pair() {
+    for (std::size_t i = 0; i < 2; ++i) stop(i);
+  }
+  host_pair(const host_pair&) = delete;
+  host_pair& operator=(const host_pair&) = delete;
+
+  core::host& host(std::size_t i) { return *hosts_[i]; }
+  bool up(std::size_t i) const { return hosts_[i] != nullptr; }
+  made_wire::made_port& device(std::size_t i) { return *devices_[i]; }
+  host_pools& pools(std::size_t i) { return *(*pools_)[i]; }
+  const counters& stats(std::size_t i) const { return hosts_[i]->stats(); }
+  unsigned mbufs_in_use() const {
+    return (*pools_)[0]->in_use() + (*pools_)[1]->in_use();
+  }
+
+  /// A crash: nothing is said to anybody. The applications' sockets must be gone.
+  void stop(std::size_t i) {
+    if (hosts_[i] == nullptr) return;
+    hosts_[i]->poll(now);  // closes that were posted
+    kill(i);
+  }
+  /// Like stop(), without a last turn.
+  void kill(std::size_t i) {
+    hosts_[i].reset();
+    net.unplug(*devices_[i]);
+  }
+  /// A boot with a later epoch.
+  void start(std::size_t i) {
+    port_capabilities c;
+    c.mac = mac_of(i);
+    c.mtu = options_.mtu;
+    devices_[i] = &net.plug(c, pools(i).rx());
+    core::host_config config;
+    config.name = "made" + std::to_string(i);
+    config.values = values;
+    config.address = {.ip = ip_of(i),
+                      .prefix = 24,
+                      .mac = c.mac,
+                      .udp = options_.udp,
+                      .ip_protocol = 19,
+                      .udp_port = 9019};
+    if (options_.static_neighbors) config.neighbors = {{ip_of(1 - i), mac_of(1 - i)}};
+    config.epoch = ++boots_;
+    config.cookie_key.fill(static_cast<std::uint8_t>(boots_));
+    config.seed = options_.seed * 1000 + boots_;
+    config.rx_pool = pools(i).rx();
+    config.tx_pool = pools(i).tx();
+    hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
+  }
+
+  app_socket connect(std::size_t from, std::uint16_t port, std::uint8_t traffic_class = 0) {
+    return app_socket(host(from), ip_of(1 - from), port, traffic_class, values);
+  }
+
+  /// Polls until `done()`, for at most `limit`; whether it was done. `done` is asked after each
+  /// turn: it may drive applications.
+  bool run_until(const std::function<bool()>& done, duration limit) {
+    const instant end = now + limit;
+    duration pause = turn;
+    for (;;) {
+      const std::uint64_t frames = net.frames();
+      const std::size_t served = poll();
+      if (done()) return true;
+      if (now >= end) return false;
+      pause = served > 0 || net.frames() != frames ? turn : std::min(pause * 2, longest_turn);
+      const instant next = requested() ? now + turn : next_event();
+      now = std::min(next > now ? next : earlier(now + pause, net.next_arrival()), end);
+    }
+  }
+  void run_for(duration span) {
+    run_until([] { return false; }, span);
+  }
+
+  /// A turn of both hosts; how much they served.
+  std::size_t poll() {
+    std::size_t served = 0;
+    for (auto& h : hosts_)
+      if (h != nullptr) served += h->poll(now);
+    ++polls;
+    return served;
+  }
+  instant next_event() const {
+    instant next = net.next_arrival();
+    for (const auto& h : hosts_)
+      if (h != nullptr) next = earlier(next, h->next_deadline());
+    return next;
+  }
+
+  /// With all applications' sockets closed: whether everything comes to rest. A socket that is left
+  /// would keep its peer's channels alive, and so frames on the wire.
+  bool comes_to_rest(duration limit = duration::seconds(15)) {
+    const instant end = now + limit;
+    while (now < end) {
+      const std::uint64_t before = net.frames();
+      run_for(values.keepalive * 3);
+      if (net.frames() == before && next_event() > now + duration::seconds(1)) return true;
+    }
+    return false;
+  }
+
+  instant now{1'234'567'891};
+  made_wire net;
+  settings values;
+  std::uint64_t polls = 0;
+
+ private:
+  /// Applications ask for something.
+  bool requested() const {
+    return std::ranges::any_of(hosts_,
+                               [](const auto& h) { return h != nullptr && !h->mailbox().empty(); });
+  }
+
+  using pools_pair = std::array<std::unique_ptr<host_pools>, 2>;
+
+  static pools_pair* pools_for(const pair_options& o) {
+    // Never destroyed: the EAL is gone by then.
+    static auto& made = *new std::map<std::array<unsigned, 3>, pools_pair>;
+    pools_pair& p = made[{o.rx_mbufs, o.tx_mbufs, o.mtu}];
+    for (auto& one : p)
+      if (one == nullptr) one = std::make_unique<host_pools>(o.rx_mbufs, o.tx_mbufs, o.mtu);
+    return &p;
+  }
+
+  pair_options options_;
+  pools_pair* pools_;
+  std::array<made_wire::made_port*, 2> devices_{};
+  std::array<std::unique_ptr<core::host>, 2> hosts_;
+  std::uint64_t boots_ = 0;
+};
+
+}  // namespace nd::test

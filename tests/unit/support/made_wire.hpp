@@ -1,0 +1,259 @@
+// A network that exists only in a test: made time, copied frames, and faults by seed or by hook.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/mbuf.hpp"
+#include "base/port.hpp"
+#include "base/rng.hpp"
+#include "wire/ethernet.hpp"
+#include "wire/ip.hpp"
+#include "wire/packet_format.hpp"
+
+namespace nd::test {
+
+/// A frame as it was put on the wire, and what lies in it.
+struct made_frame {
+  std::vector<std::byte> bytes;
+  std::size_t from = 0;      ///< which port sent it
+  std::uint64_t number = 0;  ///< of all frames of the wire, from 0
+
+  bool is_arp() const {
+    return wire::at<wire::ethernet_header>(data()).type == wire::ethertype_arp;
+  }
+  wire::ipv4_header& ip() { return wire::at<wire::ipv4_header>(data(ethernet_size)); }
+  const wire::ipv4_header& ip() const { return wire::at<wire::ipv4_header>(data(ethernet_size)); }
+  std::size_t ip_length() const { return is_arp() ? 0 : std::size_t{ip().total_length}; }
+
+  /// The ND packet from its channel header on, its trailer included; empty for ARP.
+  std::span<std::byte> packet() {
+    if (is_arp()) return {};
+    const std::size_t udp = ip().protocol == wire::protocol_udp ? sizeof(wire::udp_header) : 0;
+    return std::span(bytes).subspan(ethernet_size + sizeof(wire::ipv4_header) + udp,
+                                    ip_length() - sizeof(wire::ipv4_header) - udp);
+  }
+  wire::channel_header& header() {
+    return wire::at<wire::channel_header>(static_cast<void*>(packet().data()));
+  }
+  bool is(wire::packet_kind kind) { return !is_arp() && header().kind == kind; }
+  /// How a packet with a CRC32C was written.
+  wire::packet_format format() const {
+    return {.source = ip().source,
+            .destination = ip().destination,
+            .protocol = ip().protocol,
+            .crc = ip().protocol != wire::protocol_udp};
+  }
+  std::span<std::byte> records() {
+    std::span<std::byte> p = packet();
+    if (p.empty() || !wire::has_records(header().kind)) return {};
+    p = p.first(p.size() - format().trailer_size());
+    return p.subspan(sizeof(wire::channel_header));
+  }
+  std::size_t count(wire::record_type type) {
+    std::size_t n = 0;
+    wire::record_reader reader(records());
+    for (wire::record_view r; reader.next(r);) n += r.type() == type ? 1 : 0;
+    return n;
+  }
+  bool has(wire::record_type type) { return count(type) > 0; }
+
+ private:
+  static constexpr std::size_t ethernet_size = sizeof(wire::ethernet_header);
+  const void* data(std::size_t at = 0) const { return bytes.data() + at; }
+  void* data(std::size_t at = 0) { return bytes.data() + at; }
+};
+
+/// What is to become of one frame.
+struct frame_fate {
+  bool drop = false;
+  bool congested = false;  ///< marked with CE
+  unsigned copies = 1;
+  duration extra;          ///< later than it would have been
+};
+
+/// Chances from 0 to 1, drawn for each frame.
+struct impairments {
+  double loss = 0;
+  double duplicate = 0;
+  double reorder = 0;  ///< held back by up to `reorder_by`
+  double corrupt = 0;  ///< one bit behind the Ethernet header
+  double congested = 0;
+  duration reorder_by = duration::microseconds(200);
+};
+
+/// A switch between made ports. Frames are copied, as a wire does it.
+class made_wire {
+ public:
+  class made_port;
+  using hook = std::function<void(made_frame&, frame_fate&)>;
+
+  explicit made_wire(std::uint64_t seed) : random_(seed) {}
+  made_wire(const made_wire&) = delete;
+  made_wire& operator=(const made_wire&) = delete;
+
+  /// A port whose received frames come from `rx_pool`.
+  made_port& plug(const port_capabilities& capabilities, rte_mempool* rx_pool);
+  /// Frames under way to the port are lost.
+  void unplug(made_port& p);
+
+  impairments faults;
+  hook on_frame;  ///< before the faults
+  duration latency = duration::microseconds(10);
+  /// Each port's own sending rate; 0: no limit. What does not fit `queue_bytes` is dropped.
+  std::uint64_t bytes_per_second = 0;
+  std::uint64_t queue_bytes = 1 << 20;
+  std::uint64_t mark_bytes = ~std::uint64_t{0};  ///< a longer queue marks CE
+
+  instant next_arrival() const noexcept {
+    return under_way_.empty() ? instant::never() : under_way_.begin()->first;
+  }
+  std::uint64_t frames() const noexcept { return frames_; }
+  std::uint64_t dropped() const noexcept { return dropped_; }
+
+  /// A frame from nowhere, for the port with number `to`.
+  void inject(instant when, std::size_t to, std::vector<std::byte> bytes) {
+    under_way_.emplace(when, std::pair(to, std::move(bytes)));
+  }
+
+ private:
+  void send(instant now, made_port& from, const rte_mbuf* m);
+  void carry(instant when, std::size_t to, std::vector<std::byte> bytes);
+
+  rng random_;
+  std::vector<std::unique_ptr<made_port>> ports_;
+  std::multimap<instant, std::pair<std::size_t, std::vector<std::byte>>> under_way_;
+  std::uint64_t frames_ = 0;
+  std::uint64_t dropped_ = 0;
+};
+
+class made_wire::made_port final : public port {
+ public:
+  made_port(made_wire& w, std::size_t number, const port_capabilities& c, rte_mempool* rx_pool)
+      : wire_(w), number_(number), capabilities_(c), rx_pool_(rx_pool) {}
+
+  const port_capabilities& capabilities() const noexcept override { return capabilities_; }
+  bool link_up() const noexcept override { return true; }
+  void tick(instant) override {}
+
+  std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    std::size_t n = 0;
+    auto& way = wire_.under_way_;
+    for (auto it = way.begin(); it != way.end() && it->first <= now && n < frames.size();) {
+      if (it->second.first != number_) {
+        ++it;
+        continue;
+      }
+      const std::vector<std::byte>& bytes = it->second.second;
+      rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_);
+      if (m != nullptr) {
+        std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(bytes.size())), bytes.data(),
+                    bytes.size());
+        frames[n++] = m;
+      } else {
+        ++no_mbuf;
+      }
+      it = way.erase(it);
+    }
+    return n;
+  }
+
+  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    const std::size_t n = accept ? std::min(accept(), frames.size()) : frames.size();
+    for (std::size_t i = 0; i < n; ++i) {
+      wire_.send(now, *this, frames[i]);
+      rte_pktmbuf_free(frames[i]);
+    }
+    return n;
+  }
+
+  std::size_t number() const noexcept { return number_; }
+
+  std::function<std::size_t()> accept;  ///< how many frames a burst takes; all where there is none
+  std::uint64_t no_mbuf = 0;            ///< frames lost because `rx_pool` was empty
+
+ private:
+  friend class made_wire;
+  made_wire& wire_;
+  std::size_t number_;
+  port_capabilities capabilities_;
+  rte_mempool* rx_pool_;
+  instant sending_until_;
+  bool plugged_ = true;
+};
+
+inline made_wire::made_port& made_wire::plug(const port_capabilities& c, rte_mempool* rx_pool) {
+  ports_.push_back(std::make_unique<made_port>(*this, ports_.size(), c, rx_pool));
+  return *ports_.back();
+}
+
+inline void made_wire::unplug(made_port& p) {
+  p.plugged_ = false;
+  std::erase_if(under_way_, [&](const auto& f) { return f.second.first == p.number_; });
+}
+
+inline void made_wire::send(instant now, made_port& from, const rte_mbuf* m) {
+  made_frame f;
+  f.bytes.resize(m->pkt_len);
+  rte_pktmbuf_read(m, 0, m->pkt_len, f.bytes.data());
+  if (const void* start = rte_pktmbuf_mtod(m, const void*); m->nb_segs == 1)
+    std::memcpy(f.bytes.data(), start, f.bytes.size());
+  f.from = from.number_;
+  f.number = frames_++;
+  frame_fate fate;
+  if (on_frame) on_frame(f, fate);
+  fate.drop = fate.drop || random_.chance(faults.loss);
+  fate.congested = fate.congested || random_.chance(faults.congested);
+  if (random_.chance(faults.duplicate)) ++fate.copies;
+
+  instant left = std::max(now, from.sending_until_);
+  if (bytes_per_second > 0) {
+    const auto waiting = static_cast<std::uint64_t>((left - now).ns()) * bytes_per_second /
+                         1'000'000'000;
+    fate.drop = fate.drop || waiting > queue_bytes;
+    fate.congested = fate.congested || waiting > mark_bytes;
+    if (!fate.drop) {
+      left = left + duration(static_cast<std::int64_t>(f.bytes.size() * 1'000'000'000 /
+                                                       bytes_per_second));
+      from.sending_until_ = left;
+    }
+  }
+  if (fate.drop) {
+    ++dropped_;
+    return;
+  }
+  if (fate.congested && !f.is_arp() && (f.ip().dscp_ecn & wire::ecn_mask) != 0) {
+    wire::ipv4_header& ip = f.ip();
+    ip.dscp_ecn |= wire::ecn_ce;
+    ip.checksum = std::uint16_t{0};
+    ip.checksum = wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip)));
+  }
+  const auto& to = wire::at<wire::ethernet_header>(static_cast<const void*>(f.bytes.data()));
+  for (unsigned n = 0; n < fate.copies; ++n) {
+    instant when = left + latency + fate.extra;
+    if (random_.chance(faults.reorder))
+      when = when + duration(static_cast<std::int64_t>(
+                        random_.below(static_cast<std::uint64_t>(faults.reorder_by.ns()))));
+    for (const auto& p : ports_) {
+      if (p.get() == &from || !p->plugged_) continue;
+      if (to.destination == p->capabilities_.mac || to.destination == mac_broadcast)
+        carry(when, p->number_, f.bytes);
+    }
+  }
+}
+
+inline void made_wire::carry(instant when, std::size_t to, std::vector<std::byte> bytes) {
+  if (random_.chance(faults.corrupt)) {
+    constexpr std::size_t from = sizeof(wire::ethernet_header);
+    const std::size_t bit = random_.below((bytes.size() - from) * 8);
+    bytes[from + bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
+  }
+  under_way_.emplace(when, std::pair(to, std::move(bytes)));
+}
+
+}  // namespace nd::test
