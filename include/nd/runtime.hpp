@@ -43,8 +43,9 @@ class runtime {
   /// Throws std::system_error: errc::bad_option (message says what would be right),
   /// errc::eal_failed, errc::no_device, errc::no_buffer_space.
   runtime(int argc, char** argv);
-  /// From settings; initialises the EAL with `cfg.eal_args()` (unless this process has one that an
-  /// earlier runtime initialised; then those arguments must be empty).
+  /// From settings; initialises the EAL with `cfg.eal_args()`, unless this process has one that an
+  /// earlier runtime initialised: then those arguments must be empty, and that runtime, which also
+  /// cleans the EAL up, must outlive this one.
   explicit runtime(const config& cfg);
   /// From text as it would stand behind the program's name on a command line, split at blanks.
   explicit runtime(std::string_view command_line);
@@ -60,7 +61,7 @@ class runtime {
   /// The app's own arguments: [0] is the program's name.
   const std::vector<std::string>& args() const noexcept;
 
-  /// One turn of the loop: receive, run timers, send. Returns how many packets came and went plus
+  /// One turn of the loop: receive, run timers, send. Returns how many frames were received plus
   /// how many requests of sockets were served; 0 means that there was nothing to do. Does nothing
   /// in lcore mode. Never blocks.
   std::size_t poll();

@@ -61,6 +61,9 @@ class socket {
   void connect(const endpoint& peer, std::error_code& ec);
   /// True from the peer's SYNC_ACK until an error or close(). Never blocks.
   bool connected() const noexcept;
+  /// Why the connection failed; no error while it has not. Says so even after the peer's FIN,
+  /// behind which reads only see errc::eof. Does not poll.
+  std::error_code error() const noexcept;
 
   /// Reads at least one byte, at most `buffer.size()`. Returns how many. At the peer's FIN: 0 and
   /// errc::eof (an empty buffer: 0 and no error). Bytes that came before an error of the
@@ -90,6 +93,9 @@ class socket {
   /// which runtime's destructor also does.
   void close();
   void close(std::error_code& ec);
+  /// Closes at once and tells the peer that bytes may be missing: its calls fail with
+  /// connection_reset. What was written and has not left is dropped.
+  void abort() noexcept;
   bool is_open() const noexcept;
 
   void non_blocking(bool on) noexcept;

@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <system_error>
 
@@ -50,13 +51,18 @@ eal::eal(const std::vector<std::string>& args) {
            "; without hugepages or root use --no-huge -m 256");
   }
   owner_ = true;
+  has_memif_ = std::ranges::any_of(
+      args, [](const std::string& a) { return a.find("net_memif") != std::string::npos; });
   eal_life = life::running;
 }
 
 eal::~eal() {
   if (!owner_) return;
   eal_life = life::ended;
-  rte_eal_cleanup();
+  // net_memif (22.11) leaves its listener in the interrupt thread's list when it is closed, and
+  // rte_eal_cleanup() unmaps the memory that it is in: the thread faults when it next looks (seen
+  // under load). There the process's end cleans up.
+  if (!has_memif_) rte_eal_cleanup();
 }
 
 void register_thread() noexcept {
@@ -82,11 +88,14 @@ void launch_on_lcore(unsigned lcore, int (*loop)(void*), void* argument) {
   if (rte_eal_remote_launch(loop, argument, lcore) != 0) refuse_lcore("is busy");
 }
 
-void wait_for_lcore(unsigned lcore) noexcept { rte_eal_wait_lcore(lcore); }
+void wait_for_lcore(unsigned lcore) noexcept {
+  rte_eal_wait_lcore(lcore);
+}
 
 void fill_random(void* bytes, std::size_t size) {
-  if (sodium_init() < 0) throw std::system_error(std::make_error_code(std::errc::io_error),
-                                                 "libsodium: no random numbers");
+  if (sodium_init() < 0)
+    throw std::system_error(std::make_error_code(std::errc::io_error),
+                            "libsodium: no random numbers");
   randombytes_buf(bytes, size);
 }
 

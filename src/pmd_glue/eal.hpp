@@ -21,6 +21,7 @@ class eal {
 
  private:
   bool owner_ = false;
+  bool has_memif_ = false;
 };
 
 /// Gives the calling thread an lcore id, and with it a cache of each mempool, if it has none.

@@ -61,7 +61,8 @@ class ethdev_port : public port {
     conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
     conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
     // memif can't be told an MTU and takes what its slots hold.
-    if (mtu <= info.max_mtu && std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
+    if (mtu <= info.max_mtu &&
+        std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
       conf.rxmode.mtu = mtu;
     check(id_, "rte_eth_dev_configure", rte_eth_dev_configure(id_, 1, 1, &conf));
     auto rx_descriptors = static_cast<std::uint16_t>(values.rx_descriptors);
@@ -145,9 +146,7 @@ class memif_port final : public port {
     inner_.reset();
   }
 
-  const port_capabilities& capabilities() const noexcept override {
-    return inner_->capabilities();
-  }
+  const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     pollable_ = guard_.may_poll(now);
     if (!pollable_) {

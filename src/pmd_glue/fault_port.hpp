@@ -33,9 +33,7 @@ class fault_port final : public port {
   fault_port(std::unique_ptr<port> inner, const fault_spec& spec);
   ~fault_port() override;
 
-  const port_capabilities& capabilities() const noexcept override {
-    return inner_->capabilities();
-  }
+  const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     return inner_->rx_burst(now, frames);
   }

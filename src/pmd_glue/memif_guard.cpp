@@ -86,9 +86,9 @@ round_signal& round_granted() {
 /// The interrupt thread, once it was parked for the first time.
 constinit std::atomic<pthread_t> interrupt_thread{0};
 
-/// Lets the thread go, on the CPU of the caller. The EAL keeps it off our lcores, which on a machine
-/// without a spare core puts it behind somebody else's busy loop, for 20 ms at times; here the
-/// caller, who may not poll until it is back, makes way for it.
+/// Lets the thread go, on the CPU of the caller. The EAL keeps it off our lcores, which on a
+/// machine without a spare core puts it behind somebody else's busy loop, for 20 ms at times; here
+/// the caller, who may not poll until it is back, makes way for it.
 void let_go() noexcept {
   if (const pthread_t thread = interrupt_thread.load(std::memory_order_relaxed); thread != 0) {
     cpu_set_t here;

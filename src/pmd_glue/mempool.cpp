@@ -14,20 +14,28 @@
 namespace nd::pmd {
 namespace {
 
-constexpr std::uint64_t standard_bytes = 24 << 20;
+constexpr std::uint64_t standard_bytes = 16 << 20;
+constexpr std::uint64_t least_mbufs = 512;
 constexpr unsigned cache_size = 256;
 
 }  // namespace
 
 void free_pool::operator()(rte_mempool* p) const noexcept {
   const unsigned missing = rte_mempool_in_use_count(p);
-  if (missing == 0) rte_mempool_free(p);
-  else RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing, p->name);
+  if (missing == 0)
+    rte_mempool_free(p);
+  else
+    RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing, p->name);
 }
 
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room) {
   const std::uint64_t each = sizeof(rte_mbuf) + mbuf_private_size + data_room;
-  if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, 512);
+  if (count != 0 && count < least_mbufs) {
+    throw std::system_error(make_error_code(errc::bad_option),
+                            "mbuf pool '" + name + "': " + std::to_string(count) +
+                                " mbufs are too few; 512 or more (settings rx_mbufs, tx_mbufs)");
+  }
+  if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs);
   rte_mempool* pool = rte_pktmbuf_pool_create(
       name.c_str(), static_cast<unsigned>(count),
       std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,

@@ -17,7 +17,8 @@ struct free_pool {
 using mempool_ptr = std::unique_ptr<rte_mempool, free_pool>;
 
 /// A pool of `count` mbufs with room for `data_room` bytes and our private area; `count` 0: as many
-/// as fit 24 MiB. Throws std::system_error(errc::no_buffer_space) that says what would help.
+/// as fit 16 MiB. Throws
+/// std::system_error(errc::no_buffer_space) that says what would help, or errc::bad_option.
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room);
 
 /// Data room for receiving, and for sending, IP packets of `mtu` bytes.

@@ -26,14 +26,23 @@ class memif_pair {
                 const std::string& lcores = "") const {
     words w{program(variable)};
     const std::string cpu = server ? "0" : "1";
-    const words eal{"--lcores", lcores.empty() ? "0@" + cpu_list(server) : lcores,
-                    "--no-huge", "-m", "256", "--no-pci", "--no-telemetry",
-                    "--file-prefix", "nd-e2e-" + dir_.path().filename().string() + cpu,
-                    "--log-level", "lib.eal:error",
+    const words eal{"--lcores",
+                    lcores.empty() ? "0@" + cpu_list(server) : lcores,
+                    "--no-huge",
+                    "-m",
+                    "256",
+                    "--no-pci",
+                    "--no-telemetry",
+                    "--file-prefix",
+                    "nd-e2e-" + dir_.path().filename().string() + cpu,
+                    "--log-level",
+                    "lib.eal:error",
                     "--vdev=net_memif0,role=" + std::string(server ? "server" : "client") +
                         ",socket=" + (dir_ / "memif.sock").string() +
                         ",socket-abstract=no,bsize=9216",
-                    "--", "--ip", server ? "10.19.0.1/24" : "10.19.0.2/24"};
+                    "--",
+                    "--ip",
+                    server ? "10.19.0.1/24" : "10.19.0.2/24"};
     w.insert(w.end(), eal.begin(), eal.end());
     w.insert(w.end(), arguments.begin(), arguments.end());
     return w;

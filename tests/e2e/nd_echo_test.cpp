@@ -33,12 +33,11 @@ TEST_CASE("every mode in both encapsulations, contents checked") {
   const std::string encap = GENERATE("ip", "udp");
   const std::string mode = GENERATE("rr", "stream", "pipeline", "crr");
   CAPTURE(encap, mode);
-  const nlohmann::json j =
-      run({"--mode", mode, "--duration", "300ms", "--warmup", "50ms", "--verify"},
-          {"--encap", encap});
-  for (const char* key : {"tool", "mode", "size", "connections", "depth", "encap", "duration_s",
-                          "messages", "bytes", "goodput_gbps", "messages_per_s", "latency_us",
-                          "errors", "verify_failures", "counters"})
+  const nlohmann::json j = run(
+      {"--mode", mode, "--duration", "300ms", "--warmup", "50ms", "--verify"}, {"--encap", encap});
+  for (const char* key :
+       {"tool", "mode", "size", "connections", "depth", "encap", "duration_s", "messages", "bytes",
+        "goodput_gbps", "messages_per_s", "latency_us", "errors", "verify_failures", "counters"})
     CHECK(j.contains(key));
   CHECK(j["mode"] == mode);
   CHECK(j["encap"] == encap);
@@ -62,18 +61,18 @@ TEST_CASE("every mode over a bad wire, contents checked") {
 }
 
 TEST_CASE("several channels, many connections, checksums left out by both") {
-  const nlohmann::json j = run(
-      {"--mode", "pipeline", "--connections", "64", "--duration", "300ms", "--verify"},
-      {"--set", "channels_throughput=4", "--set", "checksum=none", "--set", "mtu=1500"});
+  const nlohmann::json j =
+      run({"--mode", "pipeline", "--connections", "64", "--duration", "300ms", "--verify"},
+          {"--set", "channels_throughput=4", "--set", "checksum=none", "--set", "mtu=1500"});
   CHECK(j["verify_failures"] == 0);
   CHECK(j["counters"]["handshakes_started"] == 4);
 }
 
 TEST_CASE("the loop on an lcore of its own") {
   const memif_pair pair;
-  process server(pair.command("ND_ECHO", true, {"--server", "--set", "io_lcore=1"},
-                              "0@(0-1),1@(0-1)"),
-                 {.err = pair.file("server.err")});
+  process server(
+      pair.command("ND_ECHO", true, {"--server", "--set", "io_lcore=1"}, "0@(0-1),1@(0-1)"),
+      {.err = pair.file("server.err")});
   process client(pair.command("ND_ECHO", false,
                               {"--client", memif_pair::address(true), "--mode", "pipeline",
                                "--duration", "500ms", "--verify", "--set", "io_lcore=1"},

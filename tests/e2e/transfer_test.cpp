@@ -14,7 +14,9 @@ namespace {
 constexpr std::uint64_t MiB = 1 << 20;
 
 /// Under sanitizers everything is some ten times slower.
-bool sanitized() { return std::getenv("ND_SANITIZED") != nullptr; }
+bool sanitized() {
+  return std::getenv("ND_SANITIZED") != nullptr;
+}
 
 /// The largest files of the system's programs and libraries, one behind the other, until there are
 /// `bytes`; from the first again where they are too few.
@@ -73,7 +75,9 @@ void transfer(std::uint64_t bytes, const words& nd_options) {
 
 }  // namespace
 
-TEST_CASE("a gigabyte of real files arrives as it was") { transfer(1024 * MiB, {}); }
+TEST_CASE("a gigabyte of real files arrives as it was") {
+  transfer(1024 * MiB, {});
+}
 
 TEST_CASE("real files arrive as they were over bad wires") {
   const std::string encap = GENERATE("ip", "udp");

@@ -83,11 +83,15 @@ socket acceptor::accept() {
 void acceptor::close() noexcept {
   if (impl_) impl_->close();
 }
-bool acceptor::is_open() const noexcept { return impl_ && impl_->is_open(); }
+bool acceptor::is_open() const noexcept {
+  return impl_ && impl_->is_open();
+}
 void acceptor::non_blocking(bool on) noexcept {
   if (impl_) impl_->non_blocking = on;
 }
-bool acceptor::non_blocking() const noexcept { return impl_ && impl_->non_blocking; }
+bool acceptor::non_blocking() const noexcept {
+  return impl_ && impl_->non_blocking;
+}
 void acceptor::set_option(timeout value) {
   if (impl_) impl_->limit = value;
 }

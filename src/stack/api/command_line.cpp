@@ -9,13 +9,6 @@
 namespace nd::api {
 namespace {
 
-// Later files and --set win over earlier ones; the order on the command line decides.
-void apply(config& cfg, std::string_view option, const std::string& value) {
-  if (option == "--config") cfg.load(value);
-  else if (option == "--set") cfg.set(value);
-  else cfg.set(option.substr(2), value);
-}
-
 constexpr std::array<std::string_view, 5> options{"--ip", "--encap", "--fault", "--config",
                                                   "--set"};
 
@@ -23,6 +16,15 @@ constexpr std::array<std::string_view, 5> options{"--ip", "--encap", "--fault", 
 
 command_line parse_command_line(const std::vector<std::string>& words) {
   command_line out;
+  // Files are read first: what is said on the command line wins over them, in any order.
+  std::vector<std::string> files;
+  std::vector<std::pair<std::string_view, std::string>> said;
+  const auto take = [&](std::string_view option, const std::string& value) {
+    if (option == "--config")
+      files.push_back(value);
+    else
+      said.emplace_back(option, value);
+  };
   const auto dashes = std::ranges::find(words, "--");
   auto word = words.begin();
   if (dashes != words.end()) {
@@ -35,13 +37,20 @@ command_line parse_command_line(const std::vector<std::string>& words) {
     if (std::ranges::find(options, name) == options.end()) {
       out.args.push_back(*word);
     } else if (name.size() < text.size()) {
-      apply(out.cfg, name, std::string(text.substr(name.size() + 1)));
+      take(name, std::string(text.substr(name.size() + 1)));
     } else if (word + 1 == words.end()) {
       throw std::system_error(make_error_code(errc::bad_option),
                               std::string(name) + " needs a value");
     } else {
-      apply(out.cfg, name, *++word);
+      take(name, *++word);
     }
+  }
+  for (const std::string& file : files) out.cfg.load(file);
+  for (const auto& [option, value] : said) {
+    if (option == "--set")
+      out.cfg.set(value);
+    else
+      out.cfg.set(option.substr(2), value);
   }
   return out;
 }

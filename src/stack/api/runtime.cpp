@@ -28,13 +28,27 @@ runtime::runtime(existing_eal_t, const config& cfg)
 
 runtime::~runtime() = default;
 
-const std::vector<std::string>& runtime::args() const noexcept { return impl_->args(); }
-std::size_t runtime::poll() { return impl_->inline_mode() ? impl_->poll() : 0; }
-void runtime::interrupt() noexcept { impl_->interrupt(); }
-bool runtime::interrupted() const noexcept { return impl_->interrupted(); }
-void runtime::clear_interrupt() noexcept { impl_->clear_interrupt(); }
-address runtime::address() const noexcept { return impl_->address(); }
-std::size_t runtime::max_payload() const noexcept { return impl_->host().max_payload(); }
+const std::vector<std::string>& runtime::args() const noexcept {
+  return impl_->args();
+}
+std::size_t runtime::poll() {
+  return impl_->inline_mode() ? impl_->poll() : 0;
+}
+void runtime::interrupt() noexcept {
+  impl_->interrupt();
+}
+bool runtime::interrupted() const noexcept {
+  return impl_->interrupted();
+}
+void runtime::clear_interrupt() noexcept {
+  impl_->clear_interrupt();
+}
+address runtime::address() const noexcept {
+  return impl_->address();
+}
+std::size_t runtime::max_payload() const noexcept {
+  return impl_->host().max_payload();
+}
 std::string runtime::setting(std::string_view name) const {
   return impl_->configuration().get(name);
 }

@@ -11,8 +11,19 @@
 namespace nd::api {
 namespace {
 
+// More than a device's descriptors may hold of what has left.
+constexpr std::uint64_t packet_mbufs = 1024;
+
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::bad_option), message);
+}
+
+std::uint32_t parse_address(std::string_view setting, std::string_view text) {
+  try {
+    return nd::address(text).to_uint();
+  } catch (const std::system_error& e) {
+    refuse("setting " + std::string(setting) + ": " + e.what());
+  }
 }
 
 /// "A.B.C.D/N"
@@ -27,7 +38,7 @@ void parse_ip(const std::string& text, core::host_address& out) {
     good = ec == std::errc() && at == end && prefix >= 1 && prefix <= 32;
   }
   if (!good) refuse("setting ip: '" + text + "' is not A.B.C.D/N with N from 1 to 32");
-  out.ip = nd::address(std::string_view(text).substr(0, slash)).to_uint();
+  out.ip = parse_address("ip", std::string_view(text).substr(0, slash));
   out.prefix = static_cast<std::uint8_t>(prefix);
 }
 
@@ -47,7 +58,7 @@ std::vector<std::pair<std::uint32_t, mac_address>> parse_neighbors(std::string_v
     }
     if (!good)
       refuse("setting neighbors: '" + std::string(part) + "' is not A.B.C.D=xx:xx:xx:xx:xx:xx");
-    out.emplace_back(nd::address(part.substr(0, equals)).to_uint(), mac);
+    out.emplace_back(parse_address("neighbors", part.substr(0, equals)), mac);
   }
   return out;
 }
@@ -65,8 +76,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
 
   core::host_config host;
   host.neighbors = parse_neighbors(values_.neighbors);
-  eal_ = eal_of_app ? std::make_unique<pmd::eal>()
-                    : std::make_unique<pmd::eal>(config_.eal_args());
+  eal_ = eal_of_app ? std::make_unique<pmd::eal>() : std::make_unique<pmd::eal>(config_.eal_args());
   pmd::register_thread();
   clock_.emplace();
   const std::uint16_t mtu = pmd::port_mtu(values_);
@@ -76,9 +86,9 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
                                  pmd::rx_data_room(mtu));
   tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
                                  pmd::tx_data_room(mtu));
+  packet_pool_ = pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs, pmd::tx_data_room(mtu));
   port_ = pmd::open_port(values_, mtu, rx_pool_.get());
-  if (!values_.fault.empty())
-    port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
+  if (!values_.fault.empty()) port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
   address_.mac = port_->capabilities().mac;
 
   host.name = "nd" + suffix;
@@ -90,6 +100,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   if (host.seed == 0) pmd::fill_random(&host.seed, sizeof host.seed);
   host.rx_pool = rx_pool_.get();
   host.tx_pool = tx_pool_.get();
+  host.packet_pool = packet_pool_.get();
   host_ = std::make_unique<core::host>(host, *port_, now());
   if (!inline_mode())
     pmd::launch_on_lcore(static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);

@@ -34,8 +34,8 @@ class runtime_impl {
   void clear_interrupt() noexcept { interrupted_.store(false, std::memory_order_relaxed); }
 
   /// Hands a request to the stack.
-  void post(core::app_end& end, std::uint32_t requests) noexcept {
-    core::post(host_->mailbox(), end, requests);
+  void post(core::app_end& end, std::uint32_t requests) {
+    core::post(host_->mailbox(), end, requests, [this] { poll(); });
   }
 
   /// Polls, or pauses, until `done()`; otherwise the reason why not: would_block with
@@ -43,8 +43,7 @@ class runtime_impl {
   template <class Done>
   std::error_code wait(bool non_blocking, std::chrono::nanoseconds limit, Done&& done) {
     if (done()) return {};
-    const instant deadline =
-        limit.count() > 0 ? now() + duration(limit.count()) : instant::never();
+    const instant deadline = limit.count() > 0 ? now() + duration(limit.count()) : instant::never();
     do {
       poll();
       if (done()) return {};
@@ -73,6 +72,7 @@ class runtime_impl {
   core::host_address address_;
   pmd::mempool_ptr rx_pool_;
   pmd::mempool_ptr tx_pool_;
+  pmd::mempool_ptr packet_pool_;
   std::unique_ptr<port> port_;
   std::unique_ptr<core::host> host_;
   std::atomic<bool> interrupted_{false};

@@ -11,9 +11,9 @@ void raise(const std::error_code& ec, const char* what) {
 
 std::size_t checked_buffer_size(std::size_t value, const char* name) {
   if (value < (4U << 10) || value > (1U << 30))
-    throw std::system_error(make_error_code(errc::invalid_argument),
-                            std::string(name) + ": " + std::to_string(value) +
-                                " is outside 4 KiB .. 1 GiB");
+    throw std::system_error(
+        make_error_code(errc::invalid_argument),
+        std::string(name) + ": " + std::to_string(value) + " is outside 4 KiB .. 1 GiB");
   return value;
 }
 
@@ -33,7 +33,12 @@ void socket::connect(const endpoint& peer) {
   connect(peer, ec);
   if (ec) throw std::system_error(ec, "connect to " + peer.to_string());
 }
-bool socket::connected() const noexcept { return impl_ && impl_->connected(); }
+bool socket::connected() const noexcept {
+  return impl_ && impl_->connected();
+}
+std::error_code socket::error() const noexcept {
+  return impl_ && impl_->has_link() ? impl_->failure() : std::error_code();
+}
 
 std::size_t socket::read_some(std::span<std::byte> buffer, std::error_code& ec) {
   if (impl_) return impl_->read_some(buffer, ec);
@@ -59,8 +64,12 @@ std::size_t socket::write_some(std::span<const std::byte> buffer) {
   return n;
 }
 
-std::size_t socket::available() const noexcept { return impl_ ? impl_->available() : 0; }
-std::size_t socket::unacknowledged() const noexcept { return impl_ ? impl_->unacknowledged() : 0; }
+std::size_t socket::available() const noexcept {
+  return impl_ ? impl_->available() : 0;
+}
+std::size_t socket::unacknowledged() const noexcept {
+  return impl_ ? impl_->unacknowledged() : 0;
+}
 
 void socket::shutdown(shutdown_type what, std::error_code& ec) {
   ec = impl_ ? impl_->shutdown(what) : make_error_code(errc::bad_descriptor);
@@ -80,12 +89,19 @@ void socket::close() {
   close(ec);
   raise(ec, "close");
 }
-bool socket::is_open() const noexcept { return impl_ && impl_->is_open(); }
+void socket::abort() noexcept {
+  if (impl_) impl_->abort();
+}
+bool socket::is_open() const noexcept {
+  return impl_ && impl_->is_open();
+}
 
 void socket::non_blocking(bool on) noexcept {
   if (impl_) impl_->non_blocking = on;
 }
-bool socket::non_blocking() const noexcept { return impl_ && impl_->non_blocking; }
+bool socket::non_blocking() const noexcept {
+  return impl_ && impl_->non_blocking;
+}
 
 namespace {
 
@@ -99,7 +115,9 @@ api::socket_impl& opened(const std::unique_ptr<api::socket_impl>& impl, bool bef
 
 }  // namespace
 
-void socket::set_option(traffic_class value) { opened(impl_, true).priority = value; }
+void socket::set_option(traffic_class value) {
+  opened(impl_, true).priority = value;
+}
 void socket::set_option(timeout value) {
   if (value.value.count() < 0) raise(errc::invalid_argument, "timeout");
   opened(impl_, false).limit = value;
@@ -110,8 +128,12 @@ void socket::set_option(send_buffer_size value) {
 void socket::set_option(receive_buffer_size value) {
   opened(impl_, true).receive_buffer = checked_buffer_size(value.value, "receive_buffer_size");
 }
-void socket::get_option(traffic_class& value) const { value = opened(impl_, false).priority; }
-void socket::get_option(timeout& value) const { value = opened(impl_, false).limit; }
+void socket::get_option(traffic_class& value) const {
+  value = opened(impl_, false).priority;
+}
+void socket::get_option(timeout& value) const {
+  value = opened(impl_, false).limit;
+}
 void socket::get_option(send_buffer_size& value) const {
   value.value = opened(impl_, false).send_buffer;
 }
@@ -119,8 +141,12 @@ void socket::get_option(receive_buffer_size& value) const {
   value.value = opened(impl_, false).receive_buffer;
 }
 
-endpoint socket::local_endpoint() const { return opened(impl_, false).local_endpoint(); }
-endpoint socket::remote_endpoint() const { return opened(impl_, false).remote_endpoint(); }
+endpoint socket::local_endpoint() const {
+  return opened(impl_, false).local_endpoint();
+}
+endpoint socket::remote_endpoint() const {
+  return opened(impl_, false).remote_endpoint();
+}
 
 std::size_t write(socket& s, std::span<const std::byte> buffer, std::error_code& ec) {
   std::size_t n = 0;

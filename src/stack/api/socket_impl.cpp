@@ -21,7 +21,9 @@ socket_impl::socket_impl(runtime_impl& rt, socket_link* link) : socket_impl(rt) 
   receive_buffer = link->receive_buffer;
 }
 
-socket_impl::~socket_impl() { close(); }
+socket_impl::~socket_impl() {
+  close();
+}
 
 // --- Life ---------------------------------------------------------------------------------------
 
@@ -49,17 +51,23 @@ std::error_code socket_impl::connect(const endpoint& peer) {
   return result;
 }
 
-void socket_impl::drop_link() noexcept {
+void socket_impl::drop_link(std::uint32_t requests) noexcept {
   if (link_ == nullptr) return;
   rte_pktmbuf_free(std::exchange(reading_, nullptr));
-  rt_.post(*std::exchange(link_, nullptr), core::request_close);
+  rt_.post(*std::exchange(link_, nullptr), requests);
   read_offset_ = 0;
   consumed_ = written_ = 0;
+  send_shut_down_ = receive_shut_down_ = false;
   if (rt_.inline_mode()) rt_.poll();  // so that FIN leaves now
 }
 
 void socket_impl::close() noexcept {
   drop_link();
+  open_ = false;
+}
+
+void socket_impl::abort() noexcept {
+  drop_link(core::request_close | core::request_abort);
   open_ = false;
 }
 
@@ -138,8 +146,10 @@ std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code&
     const std::uint32_t bits = status();
     n = take(buffer);
     if (n > 0) return true;
-    if ((bits & socket_link::end_of_stream) != 0) end = errc::eof;
-    else if ((bits & socket_link::failed) != 0) end = failure();
+    if ((bits & socket_link::end_of_stream) != 0)
+      end = errc::eof;
+    else if ((bits & socket_link::failed) != 0)
+      end = failure();
     return static_cast<bool>(end);
   };
   ec = rt_.wait(non_blocking, limit.value, done);
@@ -206,12 +216,14 @@ std::size_t socket_impl::put(std::span<const std::byte> bytes) noexcept {
   while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
     rte_mbuf* m = allocate_segment(host.tx_pool());
     if (m == nullptr) break;
-    const auto piece = bytes.subspan(
-        n, std::min<std::size_t>(bytes.size() - n, std::min(most, tx_capacity(m))));
+    const auto piece =
+        bytes.subspan(n, std::min<std::size_t>(bytes.size() - n, std::min(most, tx_capacity(m))));
     segment& s = segment_of(m);
     s.length = static_cast<std::uint32_t>(piece.size());
-    if (host.digests()) s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
-    else std::memcpy(tx_payload(m), piece.data(), piece.size());
+    if (host.digests())
+      s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
+    else
+      std::memcpy(tx_payload(m), piece.data(), piece.size());
     link_->to_stack.push(m);
     n += piece.size();
   }

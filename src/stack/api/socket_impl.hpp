@@ -25,10 +25,12 @@ class socket_impl {
   std::size_t write_some(std::span<const std::byte> buffer, std::error_code& ec);
   std::error_code shutdown(shutdown_type what);
   void close() noexcept;
+  void abort() noexcept;
 
   bool is_open() const noexcept { return open_; }
   bool has_link() const noexcept { return link_ != nullptr; }
   bool connected() const noexcept;
+  std::error_code failure() const noexcept;
   std::size_t available() const noexcept;
   std::size_t unacknowledged() const noexcept;
   endpoint local_endpoint() const;
@@ -41,8 +43,7 @@ class socket_impl {
   std::size_t receive_buffer;
 
  private:
-  std::error_code failure() const noexcept;
-  void drop_link() noexcept;
+  void drop_link(std::uint32_t requests = core::request_close) noexcept;
   std::error_code check_usable() const noexcept;
   std::size_t take(std::span<std::byte> buffer) noexcept;
   std::size_t put(std::span<const std::byte> bytes) noexcept;

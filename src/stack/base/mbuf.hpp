@@ -16,7 +16,7 @@ struct mbuf_deleter {
 /// An owned mbuf (chain).
 using mbuf_ptr = std::unique_ptr<rte_mbuf, mbuf_deleter>;
 
-/// Where a segment that we send stands. The table of DESIGN.md section 5's life of written bytes.
+/// Where a segment that we send stands.
 enum class segment_state : std::uint8_t {
   unsent,     ///< in the write queue; may still grow
   queued,     ///< in a channel's send queue

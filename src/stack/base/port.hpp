@@ -17,8 +17,8 @@ inline constexpr mac_address mac_broadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 /// What was asked of the device, never assumed.
 struct port_capabilities {
   mac_address mac{};
-  std::uint16_t mtu = 1500;           ///< bytes of an IP packet
-  bool tx_udp_checksum = false;       ///< the device fills in UDP checksums
+  std::uint16_t mtu = 1500;      ///< bytes of an IP packet
+  bool tx_udp_checksum = false;  ///< the device fills in UDP checksums
 };
 
 /// One queue pair of a device. One thread at a time.

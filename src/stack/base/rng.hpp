@@ -39,9 +39,7 @@ class rng {
   }
 
   /// True with probability `p` (0 to 1).
-  bool chance(double p) noexcept {
-    return static_cast<double>(next() >> 11) * 0x1.0p-53 < p;
-  }
+  bool chance(double p) noexcept { return static_cast<double>(next() >> 11) * 0x1.0p-53 < p; }
 
  private:
   std::uint64_t state_[4];

@@ -26,8 +26,7 @@ class seq32 {
   /// The 64-bit number with these low bits that is nearest to `reference` (RFC 9000, A.3). Numbers
   /// below zero do not exist: near the start the candidate above is taken.
   constexpr std::uint64_t widen(std::uint64_t reference) const noexcept {
-    const auto delta =
-        static_cast<std::int32_t>(value_ - static_cast<std::uint32_t>(reference));
+    const auto delta = static_cast<std::int32_t>(value_ - static_cast<std::uint32_t>(reference));
     if (delta < 0 && reference < static_cast<std::uint64_t>(-std::int64_t{delta}))
       return reference + static_cast<std::uint32_t>(delta);
     return reference + static_cast<std::uint64_t>(std::int64_t{delta});

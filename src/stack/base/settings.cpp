@@ -19,8 +19,7 @@ constexpr std::array table{
   setting_info{#name, unit, #standard, #lowest " .. " #highest, help},
 #define ND_DURATION(name, standard, lowest, highest, help) \
   setting_info{#name, "time", #standard, #lowest " .. " #highest, help},
-#define ND_CHOICE(name, standard, choices, help) \
-  setting_info{#name, "", standard, choices, help},
+#define ND_CHOICE(name, standard, choices, help) setting_info{#name, "", standard, choices, help},
 #define ND_TEXT(name, unit, help) setting_info{#name, unit, "", "", help},
 #include "base/settings.def"
 #undef ND_INTEGER
@@ -102,7 +101,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::span<const setting_info> settings_table() { return table; }
+std::span<const setting_info> settings_table() {
+  return table;
+}
 
 settings::settings() {
   for (const setting_info& row : table)
@@ -118,27 +119,27 @@ void settings::check_name(std::string_view name) {
 }
 
 void settings::set(std::string_view setting_name, std::string_view value) {
-#define ND_INTEGER(name, standard, lowest, highest, unit, help)                                    \
-  if (setting_name == #name) {                                                                     \
-    name = parse_number(#name, value, #lowest, #highest, integer_suffixes,                         \
-                        "an integer (K, M, G allowed)");                                           \
-    return;                                                                                        \
+#define ND_INTEGER(name, standard, lowest, highest, unit, help)            \
+  if (setting_name == #name) {                                             \
+    name = parse_number(#name, value, #lowest, #highest, integer_suffixes, \
+                        "an integer (K, M, G allowed)");                   \
+    return;                                                                \
   }
-#define ND_DURATION(name, standard, lowest, highest, help)                                         \
-  if (setting_name == #name) {                                                                     \
-    name = duration(parse_number(#name, value, #lowest, #highest, duration_suffixes,               \
-                                 "a time such as 200us, 10ms or 3s"));                             \
-    return;                                                                                        \
+#define ND_DURATION(name, standard, lowest, highest, help)                           \
+  if (setting_name == #name) {                                                       \
+    name = duration(parse_number(#name, value, #lowest, #highest, duration_suffixes, \
+                                 "a time such as 200us, 10ms or 3s"));               \
+    return;                                                                          \
   }
-#define ND_CHOICE(name, standard, choices, help)                                                   \
-  if (setting_name == #name) {                                                                     \
-    name = parse_choice(#name, value, choices);                                                    \
-    return;                                                                                        \
+#define ND_CHOICE(name, standard, choices, help) \
+  if (setting_name == #name) {                   \
+    name = parse_choice(#name, value, choices);  \
+    return;                                      \
   }
-#define ND_TEXT(name, unit, help)                                                                  \
-  if (setting_name == #name) {                                                                     \
-    name = value;                                                                                  \
-    return;                                                                                        \
+#define ND_TEXT(name, unit, help) \
+  if (setting_name == #name) {    \
+    name = value;                 \
+    return;                       \
   }
 #include "base/settings.def"
 #undef ND_INTEGER

@@ -14,7 +14,9 @@ class duration {
   constexpr explicit duration(std::int64_t ns) noexcept : ns_(ns) {}
   static constexpr duration nanoseconds(std::int64_t n) noexcept { return duration(n); }
   static constexpr duration microseconds(std::int64_t n) noexcept { return duration(n * 1'000); }
-  static constexpr duration milliseconds(std::int64_t n) noexcept { return duration(n * 1'000'000); }
+  static constexpr duration milliseconds(std::int64_t n) noexcept {
+    return duration(n * 1'000'000);
+  }
   static constexpr duration seconds(std::int64_t n) noexcept { return duration(n * 1'000'000'000); }
 
   constexpr std::int64_t ns() const noexcept { return ns_; }
@@ -52,6 +54,8 @@ class instant {
   std::int64_t ns_ = 0;
 };
 
-constexpr instant earlier(instant a, instant b) noexcept { return a < b ? a : b; }
+constexpr instant earlier(instant a, instant b) noexcept {
+  return a < b ? a : b;
+}
 
 }  // namespace nd

@@ -64,8 +64,7 @@ timer_wheel::due_slot timer_wheel::earliest() const noexcept {
     const level& lv = levels_[static_cast<std::size_t>(l)];
     if (lv.occupied == 0) continue;
     const std::uint64_t current = tick_ >> (slot_bits * l);
-    const int ahead =
-        std::countr_zero(std::rotr(lv.occupied, static_cast<int>(current % slots)));
+    const int ahead = std::countr_zero(std::rotr(lv.occupied, static_cast<int>(current % slots)));
     const std::uint64_t tick =
         std::max((current + static_cast<std::uint64_t>(ahead)) << (slot_bits * l), tick_);
     if (first.level < 0 || tick < first.tick) first = {l, tick};

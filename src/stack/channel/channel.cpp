@@ -9,6 +9,7 @@ namespace {
 // Handshake packets are repeated after this, doubled each time.
 constexpr duration handshake_first_retry = duration::milliseconds(20);
 constexpr duration handshake_longest_retry = duration::milliseconds(200);
+constexpr int handshake_tries_before_start = 4;
 
 // Silence is a peer's death only when this many probes in a row went unanswered: a process that
 // was itself stopped for long asks before it judges.
@@ -23,6 +24,7 @@ constexpr int large_losses_for_black_hole = 10;
 channel::channel(const channel_config& config, counters& stats)
     : config_(config),
       stats_(stats),
+      format_(config.format),
       queue_(queue_limit),
       congestion_(make_dctcp(static_cast<std::uint64_t>(path_mtu::base - config.ip_overhead),
                              config.initial_window)) {
@@ -75,7 +77,7 @@ void channel::adopt_peer(instant now, const wire::handshake_body& peer) {
   peer_epoch_ = peer.epoch;
   received_.start_at(peer.first_number);
   checksummed_ = !config_.allow_no_checksum || (peer.flags & wire::handshake_no_checksum) == 0;
-  if (!checksummed_) config_.format.crc = false;
+  if (!checksummed_) format_.crc = false;
   mtu_ = path_mtu(std::min<std::uint16_t>(config_.mtu, peer.mtu));
   on_path_mtu_changed();
   opened_at_ = last_heard_ = now;
@@ -85,7 +87,8 @@ void channel::kill(record_verdicts& out) {
   apply(channel_event::give_up);
   for (std::uint64_t n = sent_.floor(); n != sent_.next_number(); ++n) {
     if (sent_[n].state != sent_packet::fate::in_flight) continue;
-    sent_.resolve(n, sent_packet::fate::lost, [&](const wire::record& r) { out.lost.push_back(r); });
+    sent_.resolve(n, sent_packet::fate::lost,
+                  [&](const wire::record& r) { out.lost.push_back(r); });
   }
   sent_.trim();
   return_queue(out);
@@ -153,8 +156,8 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
   }
   probe_timeouts_ = 0;
 
-  const auto ce_delta = static_cast<std::uint32_t>(header.ce_bytes) -
-                        static_cast<std::uint32_t>(ce_bytes_acked_);
+  const auto ce_delta =
+      static_cast<std::uint32_t>(header.ce_bytes) - static_cast<std::uint32_t>(ce_bytes_acked_);
   // A counter that goes backwards belongs to a reordered, older acknowledgement.
   const std::uint64_t ce_new = ce_delta < (1U << 31) ? ce_delta : 0;
   ce_bytes_acked_ += ce_new;
@@ -217,8 +220,10 @@ void channel::detect_losses(instant now, record_verdicts& out) {
       continue;
     }
     event.largest_sent = p.sent;
-    if (run_start.is_never()) run_start = p.sent;
-    else if (p.sent - run_start > persistent) event.persistent = true;
+    if (run_start.is_never())
+      run_start = p.sent;
+    else if (p.sent - run_start > persistent)
+      event.persistent = true;
     if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
   }
   if (event.largest_sent.ns() < 0) return;
@@ -242,7 +247,9 @@ void channel::lose(std::uint64_t number, record_verdicts& out) {
                 [&](const wire::record& r) { out.lost.push_back(r); });
 }
 
-void channel::on_path_mtu_changed() { congestion_->set_packet_size(packet_limit()); }
+void channel::on_path_mtu_changed() {
+  congestion_->set_packet_size(packet_limit());
+}
 
 // --- Time ---------------------------------------------------------------------------------------
 
@@ -272,9 +279,10 @@ bool channel::on_timer(instant now, record_verdicts& out) {
   if (state_ == channel_state::init_sent || state_ == channel_state::cookie_echoed) {
     if (now >= opened_at_ + config_.connect_timeout) return false;
     if (now >= handshake_retry_) {
-      handshake_due_ = apply(channel_event::retry);
-      const duration wait = handshake_first_retry * (std::int64_t{1} << ++handshake_tries_);
-      if (wait > handshake_longest_retry) --handshake_tries_;
+      const bool hopeless = ++handshake_tries_ % handshake_tries_before_start == 0;
+      handshake_due_ = apply(hopeless ? channel_event::start_over : channel_event::retry);
+      const duration wait =
+          handshake_first_retry * (std::int64_t{1} << std::min(handshake_tries_, 8));
       handshake_retry_ = now + std::min(wait, handshake_longest_retry);
     }
     return true;

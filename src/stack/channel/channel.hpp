@@ -24,15 +24,15 @@
 namespace nd::core {
 
 struct channel_config {
-  std::uint32_t id = 0;          ///< ours; the peer puts it into its packets
-  std::uint32_t tag = 0;         ///< ours
-  std::uint64_t epoch = 0;       ///< this host's boot
+  std::uint32_t id = 0;     ///< ours; the peer puts it into its packets
+  std::uint32_t tag = 0;    ///< ours
+  std::uint64_t epoch = 0;  ///< this host's boot
   std::uint32_t first_number = 0;
-  std::uint16_t mtu = 1500;      ///< this host's device
+  std::uint16_t mtu = 1500;  ///< this host's device
   std::uint8_t traffic_class = 0;
   bool allow_no_checksum = false;
   std::uint16_t ip_overhead = 20;  ///< IPv4 header, and UDP's with encap udp
-  wire::packet_format format;      ///< of packets to the peer
+  wire::packet_format format;      ///< of packets to the peer, unless a checksum is agreed away
   std::uint64_t initial_window = 10;
   duration max_ack_delay = duration::microseconds(100);
   duration keepalive = duration::milliseconds(100);
@@ -66,7 +66,7 @@ class channel {
   std::uint8_t traffic_class() const noexcept { return config_.traffic_class; }
   channel_state state() const noexcept { return state_; }
   /// Of packets to the peer.
-  const wire::packet_format& format() const noexcept { return config_.format; }
+  const wire::packet_format& format() const noexcept { return format_; }
   /// False when both ends agreed to leave checksums out.
   bool checksummed() const noexcept { return checksummed_; }
 
@@ -164,6 +164,7 @@ class channel {
   std::uint32_t peer_id_ = 0;
   std::uint32_t peer_tag_ = 0;
   std::uint64_t peer_epoch_ = 0;
+  wire::packet_format format_;
   bool checksummed_ = true;
   wire::handshake_body echo_{};  ///< what COOKIE_ECHO repeats
   channel_action handshake_due_ = channel_action::ignore;

@@ -12,6 +12,9 @@ namespace {
 // IPv4 and UDP headers, aligned for copies.
 constexpr std::uint16_t packet_offset = 64;
 
+// The peer remembers no more; the rest is for pings, which must pass when all others are lost.
+constexpr std::size_t numbers_in_flight = received_numbers::window - 64;
+
 void set_extent(rte_mbuf* m, std::size_t offset, std::size_t length) noexcept {
   m->data_off = static_cast<std::uint16_t>(offset);
   m->data_len = static_cast<std::uint16_t>(length);
@@ -45,14 +48,14 @@ std::size_t channel::packet_limit() const noexcept {
 
 std::uint16_t channel::max_payload() const noexcept {
   return static_cast<std::uint16_t>(packet_limit() - sizeof(wire::channel_header) -
-                                    sizeof(wire::record_header) - config_.format.trailer_size());
+                                    sizeof(wire::record_header) - format_.trailer_size());
 }
 
 rte_mbuf* channel::next_packet(instant now, rte_mempool* pool) {
   if (handshake_due_ != channel_action::ignore) return handshake_packet(now, pool);
   if (state_ != channel_state::open) return nullptr;
   if (pings_due_ > 0) return ping_packet(now, pool);
-  if (sent_.span() >= received_numbers::window) return nullptr;  // the peer could not remember it
+  if (sent_.span() >= numbers_in_flight) return nullptr;
   if (mtu_.wanted_probe(now) != 0) return probe_packet(now, pool);
   if (queue_.empty() || !window_allows(now)) return nullptr;
   return data_packet(now, pool);
@@ -86,11 +89,9 @@ rte_mbuf* channel::handshake_packet(instant now, rte_mempool* pool) {
   body.flags = config_.allow_no_checksum ? wire::handshake_no_checksum : std::uint8_t{0};
   body.first_number = config_.first_number;
 
-  wire::packet_format format = config_.format;
-  format.crc = format.protocol != wire::protocol_udp;  // handshakes are always protected
   wire::channel_header header = header_for(now, kind);
   if (kind != wire::packet_kind::cookie_ack) header.channel = header.tag = std::uint32_t{0};
-  wire::packet_writer writer(at_offset(m, packet_offset), header, format);
+  wire::packet_writer writer(at_offset(m, packet_offset), header, config_.format);
   writer.append_body(wire::bytes_of(body));
   set_extent(m, packet_offset, writer.finish());
   return m;
@@ -113,7 +114,7 @@ rte_mbuf* channel::ping_packet(instant now, rte_mempool* pool) {
   }
   --pings_due_;
   wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::data),
-                             config_.format);
+                             format_);
   set_extent(m, packet_offset, writer.finish());
   note_sent(now, m->data_len);
   return m;
@@ -126,10 +127,10 @@ rte_mbuf* channel::probe_packet(instant now, rte_mempool* pool) {
     return nullptr;
   }
   const std::uint16_t size = mtu_.wanted_probe(now);
-  const std::size_t padding = size - config_.ip_overhead - sizeof(wire::channel_header) -
-                              config_.format.trailer_size();
+  const std::size_t padding =
+      size - config_.ip_overhead - sizeof(wire::channel_header) - format_.trailer_size();
   std::byte* const start = at_offset(m, packet_offset);
-  wire::packet_writer writer(start, header_for(now, wire::packet_kind::probe), config_.format);
+  wire::packet_writer writer(start, header_for(now, wire::packet_kind::probe), format_);
   std::byte* const body = start + writer.size();
   std::memset(body, 0, padding);
   writer.append_body({body, padding});
@@ -166,7 +167,7 @@ rte_mbuf* channel::in_place_packet(instant now) {
   const std::size_t start =
       tx_headroom - sizeof(wire::channel_header) - sizeof(wire::record_header);
   wire::packet_writer writer(at_offset(m, start), header_for(now, wire::packet_kind::data),
-                             config_.format);
+                             format_);
   writer.append_in_place(r, segment_of(m).digest);
   set_extent(m, start, writer.finish());
   rte_mbuf_refcnt_update(m, 1);  // one for the device, one for the socket
@@ -182,9 +183,9 @@ rte_mbuf* channel::gathered_packet(instant now, rte_mempool* pool) {
     ++stats_.tx_no_mbuf;
     return nullptr;
   }
-  const std::size_t limit = packet_limit() - config_.format.trailer_size();
+  const std::size_t limit = packet_limit() - format_.trailer_size();
   wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::data),
-                             config_.format);
+                             format_);
   const bool reported = ack_pending_ && append_ack_ranges(writer, limit - writer.size());
   while (!queue_.empty()) {
     wire::record& r = queue_.front();
@@ -211,9 +212,8 @@ bool channel::append_ack_ranges(wire::packet_writer& writer, std::size_t room) c
   if (!received_.has_gaps()) return true;
   if (room < sizeof(wire::record_header) + sizeof(wire::ack_range)) return false;
   std::array<number_range, wire::max_ack_ranges> found;
-  const std::size_t fitting =
-      std::min(wire::max_ack_ranges,
-               (room - sizeof(wire::record_header)) / sizeof(wire::ack_range));
+  const std::size_t fitting = std::min(
+      wire::max_ack_ranges, (room - sizeof(wire::record_header)) / sizeof(wire::ack_range));
   const std::size_t n = received_.ranges(std::span(found).first(fitting));
   std::array<wire::ack_range, wire::max_ack_ranges> ranges;
   for (std::size_t i = 0; i < n; ++i)
@@ -248,8 +248,8 @@ rte_mbuf* channel::acknowledging_packet(instant now, wire::packet_kind kind, rte
     ++stats_.tx_no_mbuf;
     return nullptr;
   }
-  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, kind), config_.format);
-  append_ack_ranges(writer, packet_limit() - writer.size() - config_.format.trailer_size());
+  wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, kind), format_);
+  append_ack_ranges(writer, packet_limit() - writer.size() - format_.trailer_size());
   set_extent(m, packet_offset, writer.finish());
   return m;
 }

@@ -10,13 +10,13 @@ namespace nd::core {
 
 struct congestion_ack {
   instant now;
-  std::uint64_t bytes;            ///< newly acknowledged
-  std::uint64_t ce_bytes;         ///< received with CE since the last acknowledgement
-  std::uint64_t largest;          ///< largest packet number newly acknowledged
-  std::uint64_t next_number;      ///< next one to be sent: a round ends when it is acknowledged
-  instant largest_sent;           ///< when `largest` was sent
+  std::uint64_t bytes;        ///< newly acknowledged
+  std::uint64_t ce_bytes;     ///< received with CE since the last acknowledgement
+  std::uint64_t largest;      ///< largest packet number newly acknowledged
+  std::uint64_t next_number;  ///< next one to be sent: a round ends when it is acknowledged
+  instant largest_sent;       ///< when `largest` was sent
   duration smoothed_rtt;
-  bool window_limited;            ///< the window, not the application, held the sender back
+  bool window_limited;  ///< the window, not the application, held the sender back
 };
 
 struct congestion_loss {

@@ -18,8 +18,10 @@ class dctcp final : public congestion_control {
     srtt_ = ack.smoothed_rtt;
     observed_bytes_ += ack.bytes;
     observed_ce_ += std::min(ack.ce_bytes, ack.bytes);
-    if (ack.ce_bytes > 0) on_congestion_experienced(ack);
-    else if (ack.window_limited) grow(ack);
+    if (ack.ce_bytes > 0)
+      on_congestion_experienced(ack);
+    else if (ack.window_limited)
+      grow(ack);
     if (ack.largest >= observation_end_) end_observation(ack.next_number);
   }
 

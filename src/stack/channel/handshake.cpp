@@ -9,11 +9,12 @@ namespace nd::core {
 channel_transition channel_transition_for(channel_state state, channel_event event) noexcept {
   using s = channel_state;
   using a = channel_action;
-  // Rows: states. Columns: open, accept, init_ack, cookie_ack, retry, give_up.
+  // Rows: states. Columns: open, accept, init_ack, cookie_ack, retry, start_over, give_up.
   static constexpr channel_transition table[channel_states][channel_events] = {
       /* closed */
       {{s::init_sent, a::send_init},
        {s::open, a::send_cookie_ack},
+       {s::closed, a::ignore},
        {s::closed, a::ignore},
        {s::closed, a::ignore},
        {s::closed, a::ignore},
@@ -24,6 +25,7 @@ channel_transition channel_transition_for(channel_state state, channel_event eve
        {s::cookie_echoed, a::send_cookie_echo},
        {s::init_sent, a::ignore},
        {s::init_sent, a::send_init},
+       {s::init_sent, a::send_init},
        {s::dead, a::died}},
       /* cookie_echoed; a second INIT_ACK answers a repeated INIT: its cookie is as good */
       {{s::cookie_echoed, a::ignore},
@@ -31,6 +33,7 @@ channel_transition channel_transition_for(channel_state state, channel_event eve
        {s::cookie_echoed, a::ignore},
        {s::open, a::opened},
        {s::cookie_echoed, a::send_cookie_echo},
+       {s::init_sent, a::send_init},
        {s::dead, a::died}},
       /* open */
       {{s::open, a::ignore},
@@ -38,9 +41,11 @@ channel_transition channel_transition_for(channel_state state, channel_event eve
        {s::open, a::ignore},
        {s::open, a::ignore},
        {s::open, a::ignore},
+       {s::open, a::ignore},
        {s::dead, a::died}},
       /* dead */
       {{s::dead, a::ignore},
+       {s::dead, a::ignore},
        {s::dead, a::ignore},
        {s::dead, a::ignore},
        {s::dead, a::ignore},

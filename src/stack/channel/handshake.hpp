@@ -9,7 +9,8 @@
 //                          <-------  COOKIE_ACK
 //   cookie_echoed --cookie_ack--> open
 //
-// A lost packet is repaired by the initiator alone: it repeats what it sent last. A repeated
+// A lost packet is repaired by the initiator alone: it repeats what it sent last, and starts over
+// with INIT after some COOKIE_ECHOs. A repeated
 // COOKIE_ECHO finds the channel open and is answered again.
 #pragma once
 
@@ -30,12 +31,13 @@ enum class channel_event : std::uint8_t {
   init_ack,    ///< with our tag
   cookie_ack,  ///< with our tag
   retry,       ///< no answer yet
+  start_over,  ///< no answer to many COOKIE_ECHOs: the cookie may be too old, or of an earlier boot
   give_up,     ///< no answer for too long, abort, close, restart of the peer
 };
-inline constexpr std::size_t channel_events = 6;
+inline constexpr std::size_t channel_events = 7;
 
 enum class channel_action : std::uint8_t {
-  ignore,            ///< counted as a drop when a packet caused it
+  ignore,  ///< counted as a drop when a packet caused it
   send_init,
   send_cookie_echo,
   send_cookie_ack,

@@ -35,8 +35,8 @@ class pacer {
  private:
   void refill(instant now) noexcept {
     if (now <= refilled_) return;
-    tokens_ = std::min(capacity_,
-                       tokens_ + bytes_per_ns_ * static_cast<double>((now - refilled_).ns()));
+    tokens_ =
+        std::min(capacity_, tokens_ + bytes_per_ns_ * static_cast<double>((now - refilled_).ns()));
     refilled_ = now;
   }
 

@@ -14,6 +14,8 @@ class path_mtu {
  public:
   /// RFC 8899, section 5.1.2: BASE_PLPMTU.
   static constexpr std::uint16_t base = 1200;
+  /// Every host takes this much (RFC 791); the least that a setting or a peer may say.
+  static constexpr std::uint16_t least = 576;
   /// MAX_PROBES: losses of one size before it is too large.
   static constexpr int max_probes = 3;
   /// PMTU_RAISE_TIMER, section 5.1.1.

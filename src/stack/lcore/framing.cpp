@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include "wire/packet_format.hpp"
+
 namespace nd::core {
 
 void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
                  const port_capabilities& capabilities) noexcept {
   m->ol_flags = 0;
   if (from.udp) {
+    const auto kind = wire::at<wire::channel_header>(rte_pktmbuf_mtod(m, const void*)).kind;
     const std::size_t length = sizeof(wire::udp_header) + m->data_len;
     auto& udp = wire::at<wire::udp_header>(
         static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::udp_header))));
@@ -15,7 +18,7 @@ void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
     udp.destination = from.udp_port;
     udp.length = static_cast<std::uint16_t>(length);
     udp.checksum = std::uint16_t{0};
-    if (to.checksum) {
+    if (to.checksum || wire::is_handshake(kind)) {
       const auto pseudo = wire::make_pseudo_header(from.ip, to.ip, wire::protocol_udp, length);
       const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
       if (capabilities.tx_udp_checksum) {

@@ -16,9 +16,9 @@ struct host_address {
   std::uint32_t ip = 0;
   std::uint8_t prefix = 24;
   mac_address mac{};
-  bool udp = false;                ///< encap udp
-  std::uint8_t ip_protocol = 19;   ///< of encap ip
-  std::uint16_t udp_port = 0;      ///< destination port of encap udp
+  bool udp = false;               ///< encap udp
+  std::uint8_t ip_protocol = 19;  ///< of encap ip
+  std::uint16_t udp_port = 0;     ///< destination port of encap udp
 
   std::uint8_t protocol() const noexcept { return udp ? wire::protocol_udp : ip_protocol; }
   std::uint16_t ip_overhead() const noexcept {
@@ -36,7 +36,7 @@ struct packet_route {
   std::uint32_t ip = 0;
   std::uint16_t udp_source = 0;  ///< differs by channel, for RSS and ECMP
   std::uint8_t dscp_ecn = 0;
-  bool checksum = true;          ///< of UDP; off where both ends agreed
+  bool checksum = true;  ///< of UDP; off where both ends agreed
 };
 
 /// Puts headers in front of the ND packet in `m`; its UDP checksum is left to the device where

@@ -20,11 +20,10 @@ host::host(const host_config& config, port& device, instant now)
       timers_(now),
       mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
       credit_(pool_bytes(config.rx_pool) / 2),
-      out_of_order_{.limit = pool_bytes(config.rx_pool) / 4, .used = 0},
+      out_of_order_{.limit = pool_bytes(config.rx_pool) / 4},
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .credit = credit_,
-                   .out_of_order = out_of_order_,
                    .digests = !config.address.udp},
       cookies_(config.cookie_key),
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
@@ -87,7 +86,7 @@ bool host::say_goodbye(instant now) {
   bool waiting = false;
   for (auto& entry : channels_) {
     if (entry == nullptr || tx_count_ == tx_.size()) continue;
-    rte_mbuf* m = entry->chan.close_packet(now, config_.tx_pool);
+    rte_mbuf* m = entry->chan.close_packet(now, config_.packet_pool);
     if (m == nullptr) continue;
     transmit(m, entry->route);
     waiting = true;
@@ -105,6 +104,7 @@ peer& host::peer_of(std::uint32_t ip) {
   if (p == nullptr) {
     p = std::make_unique<peer>();
     p->ip = ip;
+    p->out_of_order = {.limit = out_of_order_.limit / 2, .whole = &out_of_order_};
   }
   return *p;
 }

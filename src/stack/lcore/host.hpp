@@ -29,7 +29,10 @@ struct host_config {
   cookie_jar::key cookie_key{};
   std::uint64_t seed = 0;
   rte_mempool* rx_pool = nullptr;  ///< of the device
-  rte_mempool* tx_pool = nullptr;  ///< of what is sent; its mbufs fit a packet of the device's MTU
+  /// Of what applications write; its mbufs fit a packet of the device's MTU, as do those of
+  rte_mempool* tx_pool = nullptr;
+  /// packets that the stack builds itself: full send buffers must not keep it from acknowledging.
+  rte_mempool* packet_pool = nullptr;
 };
 
 /// All calls from one thread, but for posting to the mailbox.
@@ -85,6 +88,7 @@ class host {
   socket_outcome on_fin(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   socket_outcome on_reset(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   void on_sync(instant now, peer& p, const wire::record_view& record);
+  void refuse_answer(peer& p, const wire::record_view& record);
   void touch(socket_entry& s);
   void hand_over(instant now);
 

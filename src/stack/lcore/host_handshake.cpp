@@ -38,13 +38,12 @@ packet_route host::route_to(std::uint32_t ip, const mac_address& mac, std::uint8
 /// Sends a packet with a body to somebody with whom there is no channel.
 void host::answer(const received_packet& in, const wire::channel_header& header,
                   std::span<const std::byte> body) {
-  rte_mbuf* m = allocate_segment(config_.tx_pool);
+  rte_mbuf* m = allocate_segment(config_.packet_pool);
   if (m == nullptr) {
     ++stats_.tx_no_mbuf;
     return;
   }
-  wire::packet_writer writer(tx_payload(m), header,
-                             handshake_format(in.source_ip).reversed());
+  wire::packet_writer writer(tx_payload(m), header, handshake_format(in.source_ip).reversed());
   writer.append_body(body);
   m->data_off = tx_headroom;
   m->data_len = static_cast<std::uint16_t>(writer.finish());
@@ -75,8 +74,7 @@ void host::on_init(instant now, const received_packet& in) {
 
 void host::on_cookie_echo(instant now, const received_packet& in) {
   const wire::handshake_body* echo = body_of(in);
-  if (echo == nullptr || echo->traffic_class >= traffic_classes ||
-      echo->mtu < path_mtu::base / 2) {
+  if (echo == nullptr || echo->traffic_class >= traffic_classes || echo->mtu < path_mtu::least) {
     ++stats_.drop_malformed;
     return;
   }
@@ -195,8 +193,8 @@ void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
     timers_.arm_no_later(neighbor_wake_, now);
     return;
   }
-  const std::int64_t wanted = traffic_class == 0 ? config_.values.channels_throughput
-                                                 : config_.values.channels_latency;
+  const std::int64_t wanted =
+      traffic_class == 0 ? config_.values.channels_throughput : config_.values.channels_latency;
   // Of the default's 4, one an io lcore: this host has one.
   for (std::int64_t n = std::max<std::int64_t>(wanted, 1); n > 0; --n) {
     channel_entry* entry = create_channel(p, *mac, static_cast<std::uint8_t>(traffic_class));
@@ -227,7 +225,7 @@ void host::fail_unreachable(instant now, std::uint32_t ip) {
 void host::on_close(instant now, channel_entry& entry) {
   ++stats_.peers_closed;
   if (!entry.chan.close_sent() && tx_count_ < tx_.size())
-    if (rte_mbuf* m = entry.chan.close_packet(now, config_.tx_pool)) transmit(m, entry.route);
+    if (rte_mbuf* m = entry.chan.close_packet(now, config_.packet_pool)) transmit(m, entry.route);
   lose_peer(now, entry.owner, errc::connection_reset, false);
 }
 
@@ -243,8 +241,8 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
     }
   }
   p.epoch = 0;
-  p.resets.clear();
   apply_verdicts(now, p);
+  p.resets.clear();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
     if (reconnect && s.sock.state() == socket_state::sync_sent) return;

@@ -56,8 +56,7 @@ void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
     ++stats_.drop_malformed;
     return;
   }
-  const auto& header =
-      wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  const auto& header = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
   if (header.version != wire::nd_version) {
     ++stats_.drop_malformed;
     return;
@@ -84,8 +83,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
                              channel_entry& entry) {
   const auto header = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
   channel& c = entry.chan;
-  const bool handshake = header.kind == wire::packet_kind::init_ack ||
-                         header.kind == wire::packet_kind::cookie_ack;
+  const bool handshake = wire::is_handshake(header.kind);
   std::span<std::byte> bytes = in.bytes;
   const auto format = handshake ? handshake_format(in.source_ip) : c.format().reversed();
   const bool checksum_there = in.checksummed || (!handshake && !c.checksummed());
@@ -96,13 +94,15 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
   const std::span<std::byte> records = bytes.subspan(sizeof header);
   activate(entry);
   if (handshake) {
-    if (records.size() < sizeof(wire::handshake_body)) {
+    const bool answer =
+        header.kind == wire::packet_kind::init_ack || header.kind == wire::packet_kind::cookie_ack;
+    if (!answer || records.size() < sizeof(wire::handshake_body)) {
       ++stats_.drop_malformed;
       return;
     }
-    return on_handshake_answer(now, entry, header.kind,
-                               wire::at<wire::handshake_body>(
-                                   static_cast<const void*>(records.data())));
+    return on_handshake_answer(
+        now, entry, header.kind,
+        wire::at<wire::handshake_body>(static_cast<const void*>(records.data())));
   }
   if (c.state() != channel_state::open) {
     ++stats_.drop_bad_handshake;
@@ -126,8 +126,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
       for (std::size_t at = 0; at + sizeof(wire::ack_range) <= r.payload.size() &&
                                ranges_.size() < wire::max_ack_ranges;
            at += sizeof(wire::ack_range))
-        ranges_.push_back(
-            wire::at<wire::ack_range>(static_cast<const void*>(&r.payload[at])));
+        ranges_.push_back(wire::at<wire::ack_range>(static_cast<const void*>(&r.payload[at])));
     }
     if (!reader.ok()) {
       ++stats_.drop_malformed;
@@ -194,6 +193,7 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     socket_entry* s = sockets_.find({p.ip, r.header->dest, r.header->source});
     if (s == nullptr) {
       ++stats_.records_unknown_socket;
+      if (r.type() == wire::record_type::sync_ack) refuse_answer(p, r);
       continue;
     }
     s->sock.on_grant(seq32(r.header->grant_seq));
@@ -247,10 +247,24 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
   if (body->connection != s.sock.connection()) return socket_outcome::ignored;
   errc error = errc::connection_reset;
   if (body->reason == wire::reset_reason::protocol_error) error = errc::protocol_error;
-  if (s.sock.state() == socket_state::sync_sent) error = errc::connection_refused;
-  else ++stats_.connections_reset;
+  if (s.sock.state() == socket_state::sync_sent)
+    error = errc::connection_refused;
+  else
+    ++stats_.connections_reset;
   s.sock.fail(error);
   return socket_outcome::ok;
+}
+
+/// A reset that overtook its SYNC leaves the peer with a connection that nobody has here.
+void host::refuse_answer(peer& p, const wire::record_view& record) {
+  const auto* body = record.body<wire::sync_ack_body>();
+  if (body == nullptr) return;
+  wire::record r;
+  r.source = record.header->dest;
+  r.dest = record.header->source;
+  r.type = wire::record_type::reset;
+  r.set_body(wire::reset_body{body->connection, wire::reset_reason::aborted});
+  push_reset(p, r);
 }
 
 void host::on_sync(instant now, peer& p, const wire::record_view& record) {

@@ -102,7 +102,7 @@ void host::connect(instant now, socket_link& link) {
   settle(now, *s, socket_outcome::ok);
 }
 
-/// An ephemeral port (RFC 6335) that neither a listener nor a connection to the peer's port has;
+/// A port from 16384 on that neither a listener nor a connection to the peer's port has;
 /// 0 when there is none. They are given in turn, so that one is not used again soon.
 std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   constexpr std::uint16_t first = 16384;
@@ -175,9 +175,7 @@ void host::settle(instant now, socket_entry& s, socket_outcome outcome) {
     case socket_outcome::unwanted:
       reset(wire::reset_reason::aborted, errc::connection_aborted);
       break;
-    case socket_outcome::timed_out:
-      reset(wire::reset_reason::aborted, errc::timed_out);
-      break;
+    case socket_outcome::timed_out: reset(wire::reset_reason::aborted, errc::timed_out); break;
   }
   if (s.sock.finished()) return finish(s);
   if (s.sock.wants_to_send()) make_ready(s);

@@ -34,8 +34,10 @@ void host::send(instant now) {
   for (std::size_t sent = 1; sent > 0 && budget > 0; budget -= sent) {
     for (peer* p : active_peers_) push_records(now, *p);
     sent = 0;
-    for (std::size_t i = 0; i < active_channels_.size() && sent < budget; ++i)
-      sent += send_channel(now, *active_channels_[i], budget - sent);
+    for (std::size_t c = traffic_classes; c-- > 0;)
+      for (std::size_t i = 0; i < active_channels_.size() && sent < budget; ++i)
+        if (active_channels_[i]->chan.traffic_class() == c)
+          sent += send_channel(now, *active_channels_[i], budget - sent);
   }
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
@@ -87,7 +89,7 @@ std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t bu
   while (sent < budget) {
     if (tx_count_ == tx_.size()) flush(now);
     if (tx_count_ == tx_.size()) break;  // the device is full: what is not built can still change
-    rte_mbuf* m = entry.chan.next_packet(now, config_.tx_pool);
+    rte_mbuf* m = entry.chan.next_packet(now, config_.packet_pool);
     if (m == nullptr) break;
     transmit(m, entry.route);
     ++sent;
@@ -101,7 +103,8 @@ void host::acknowledge(instant now) {
   for (channel_entry* entry : active_channels_) {
     if (tx_count_ == tx_.size()) flush(now);
     if (tx_count_ < tx_.size())
-      if (rte_mbuf* m = entry->chan.next_ack(now, turn_, config_.tx_pool)) transmit(m, entry->route);
+      if (rte_mbuf* m = entry->chan.next_ack(now, turn_, config_.packet_pool))
+        transmit(m, entry->route);
     timers_.arm_no_later(entry->wake, entry->chan.next_deadline());
   }
   std::erase_if(active_channels_, [](channel_entry* e) {
@@ -136,7 +139,7 @@ void host::flush(instant now) {
 void host::send_arp(std::uint16_t operation, const mac_address& to, const mac_address& target_mac,
                     std::uint32_t target_ip) {
   if (tx_count_ == tx_.size()) return;  // ARP repeats itself
-  rte_mbuf* m = rte_pktmbuf_alloc(config_.tx_pool);
+  rte_mbuf* m = rte_pktmbuf_alloc(config_.packet_pool);
   if (m == nullptr) {
     ++stats_.tx_no_mbuf;
     return;
@@ -147,8 +150,8 @@ void host::send_arp(std::uint16_t operation, const mac_address& to, const mac_ad
   ethernet.destination = to;
   ethernet.source = config_.address.mac;
   ethernet.type = wire::ethertype_arp;
-  wire::at<wire::arp_packet>(static_cast<void*>(frame + sizeof ethernet)) = wire::make_arp(
-      operation, config_.address.mac, config_.address.ip, target_mac, target_ip);
+  wire::at<wire::arp_packet>(static_cast<void*>(frame + sizeof ethernet)) =
+      wire::make_arp(operation, config_.address.mac, config_.address.ip, target_mac, target_ip);
   enqueue(m);
 }
 

@@ -31,6 +31,7 @@ class neighbor_table {
     if (!fresh) return;
     it->second.tries_left = tries_;
     it->second.next_request = now;
+    it->second.asking = true;
     ++asking_;
   }
 
@@ -41,7 +42,7 @@ class neighbor_table {
     if (it == entries_.end() || it->second.fixed) return false;
     neighbor& n = it->second;
     if (n.resolved && n.mac == mac) return false;
-    if (n.tries_left > 0) --asking_;
+    if (n.asking) --asking_;
     n = {.mac = mac, .resolved = true};
     return true;
   }
@@ -58,7 +59,7 @@ class neighbor_table {
     if (asking_ == 0) return;
     for (auto it = entries_.begin(); it != entries_.end();) {
       neighbor& n = it->second;
-      if (n.resolved || n.next_request > now) {
+      if (!n.asking || n.next_request > now) {
         ++it;
       } else if (n.tries_left-- > 0) {
         n.next_request = now + retry_;
@@ -77,7 +78,7 @@ class neighbor_table {
     instant next = instant::never();
     if (asking_ == 0) return next;
     for (const auto& [ip, n] : entries_)
-      if (!n.resolved) next = earlier(next, n.next_request);
+      if (n.asking) next = earlier(next, n.next_request);
     return next;
   }
 
@@ -86,6 +87,7 @@ class neighbor_table {
     mac_address mac{};
     bool resolved = false;
     bool fixed = false;
+    bool asking = false;
     int tries_left = 0;
     instant next_request{};
   };

@@ -23,7 +23,7 @@ struct channel_entry {
   peer& owner;
   packet_route route;
   std::uint16_t payload = 0;  ///< max_payload() as its sockets know it
-  bool active = false;  ///< in the host's list of channels to look at in this turn
+  bool active = false;        ///< in the host's list of channels to look at in this turn
   timer wake{timer::owner_kind::channel, this};
 };
 
@@ -70,6 +70,7 @@ struct peer {
   std::uint64_t epoch = 0;  ///< 0: not known yet
   std::array<per_class, traffic_classes> classes;
   std::deque<wire::record> resets;  ///< records without an owner, sent before all others
+  memory_budget out_of_order;
   std::size_t sockets = 0;
 
   bool has_ready() const noexcept {

@@ -2,7 +2,14 @@
 
 #include <rte_hash_crc.h>
 
+#include "lcore/peer.hpp"
+
 namespace nd::core {
+
+socket_entry::socket_entry(const socket_environment& environment, socket_link* held,
+                           const socket_key& key, wire::socket_handle handle,
+                           std::uint64_t connection, peer& p)
+    : sock(environment, p.out_of_order, held, key, handle, connection), owner(p), link(held) {}
 
 socket_table::socket_table(const std::string& name, std::uint32_t capacity) : capacity_(capacity) {
   rte_hash_parameters parameters{};
@@ -10,7 +17,7 @@ socket_table::socket_table(const std::string& name, std::uint32_t capacity) : ca
   parameters.entries = capacity;
   parameters.key_len = sizeof(socket_key);
   parameters.hash_func = rte_hash_crc;
-  parameters.socket_id = -1;  // any NUMA node
+  parameters.socket_id = -1;                               // any NUMA node
   parameters.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE;  // takes `entries` for certain
   hash_.reset(rte_hash_create(&parameters));
   if (hash_ == nullptr) throw std::bad_alloc();
@@ -34,7 +41,6 @@ socket_entry* socket_table::create(const socket_environment& environment, socket
     return nullptr;
   }
   s.generation = handle.generation;
-  s.entry->link = link;
   free_.pop_back();
   ++size_;
   return s.entry.get();

@@ -18,9 +18,8 @@ struct peer;
 
 /// A socket and what its lcore keeps beside it.
 struct socket_entry {
-  socket_entry(const socket_environment& environment, socket_link* link, const socket_key& key,
-               wire::socket_handle handle, std::uint64_t connection, peer& p)
-      : sock(environment, link, key, handle, connection), owner(p) {}
+  socket_entry(const socket_environment& environment, socket_link* held, const socket_key& key,
+               wire::socket_handle handle, std::uint64_t connection, peer& p);
 
   socket sock;
   peer& owner;

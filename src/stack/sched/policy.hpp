@@ -18,7 +18,8 @@ inline constexpr std::size_t no_channel = ~std::size_t{0};
 
 /// Round robin with stickiness. `room[i]` is how many records channel i still takes; one without
 /// room is skipped. Returns the channel and moves the cursor, or no_channel when all are full.
-inline std::size_t pick_channel(channel_cursor& cursor, std::span<const std::size_t> room) noexcept {
+inline std::size_t pick_channel(channel_cursor& cursor,
+                                std::span<const std::size_t> room) noexcept {
   if (room.empty()) return no_channel;
   if (cursor.used >= channel_stickiness) cursor = {cursor.channel + 1, 0};
   for (std::size_t step = 0; step < room.size(); ++step) {

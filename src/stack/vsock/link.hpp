@@ -15,12 +15,13 @@ namespace nd::core {
 /// What an application can ask of the stack; several may be pending at once.
 enum request : std::uint32_t {
   request_connect = 1,
-  request_send = 2,           ///< mbufs were put into `to_stack`
-  request_consumed = 4,       ///< bytes were read, `consumed` has moved
+  request_send = 2,      ///< mbufs were put into `to_stack`
+  request_consumed = 4,  ///< bytes were read, `consumed` has moved
   request_shutdown_send = 8,
   request_shutdown_receive = 16,
-  request_close = 32,         ///< the last one: the application lets go of the link
+  request_close = 32,  ///< the last one: the application lets go of the link
   request_listen = 64,
+  request_abort = 128,  ///< with request_close: reset the connection
 };
 
 /// The common part of what an application holds. The stack's mailbox carries pointers to these; a
@@ -38,10 +39,12 @@ struct app_end {
 
 using mailbox = mpsc_ring<app_end>;
 
-/// Posts a request. A fetch_or even where the bit may be set already: it is also the fence between
-/// writing the ring and reading `requests`.
-inline void post(mailbox& box, app_end& end, std::uint32_t requests) noexcept {
-  if (end.requests.fetch_or(requests, std::memory_order_acq_rel) == 0) box.push(&end);
+/// Posts a request; `wait()` is called while the mailbox is full. A fetch_or even where the bit may
+/// be set already: it is also the fence between writing the ring and reading `requests`.
+template <class Wait>
+void post(mailbox& box, app_end& end, std::uint32_t requests, Wait&& wait) {
+  if (end.requests.fetch_or(requests, std::memory_order_acq_rel) != 0) return;
+  while (!box.push(&end)) wait();
 }
 
 /// One socket's link. The application posts requests and reads `status`; the stack the reverse. It
@@ -105,12 +108,11 @@ class socket_link : public app_end {
 /// request_close.
 class listener_link : public app_end {
  public:
-  explicit listener_link(unsigned most)
-      : app_end(kind::listener), backlog(most), accepted(most) {}
+  explicit listener_link(unsigned most) : app_end(kind::listener), backlog(most), accepted(most) {}
 
   const unsigned backlog;
-  std::uint16_t port = 0;  ///< 0: the stack chooses one and writes it before `status`
-  bool listening = false;  ///< the stack's own
+  std::uint16_t port = 0;                ///< 0: the stack chooses one and writes it before `status`
+  bool listening = false;                ///< the stack's own
   std::atomic<std::uint32_t> status{0};  ///< socket_link::status; release, acquire to read
   std::atomic<int> error{0};             ///< an errc; valid once `failed` is seen
   spsc_ring<socket_link> accepted;

@@ -7,13 +7,15 @@ namespace nd::core {
 namespace {
 
 void set_payload(rte_mbuf* m, std::span<const std::byte> payload) noexcept {
-  m->data_off = static_cast<std::uint16_t>(payload.data() -
-                                           static_cast<const std::byte*>(m->buf_addr));
+  m->data_off =
+      static_cast<std::uint16_t>(payload.data() - static_cast<const std::byte*>(m->buf_addr));
   m->data_len = static_cast<std::uint16_t>(payload.size());
   m->pkt_len = m->data_len;
 }
 
-std::uint64_t end_of(rte_mbuf* m) noexcept { return segment_of(m).offset + m->data_len; }
+std::uint64_t end_of(rte_mbuf* m) noexcept {
+  return segment_of(m).offset + m->data_len;
+}
 
 /// An mbuf of its own with a copy of `payload`; null when the pool is empty.
 rte_mbuf* copy_of(std::span<const std::byte> payload, rte_mempool* pool) noexcept {
@@ -30,7 +32,7 @@ receive_queue::~receive_queue() {
   rte_pktmbuf_free(open_);
   ready_.clear();
   waiting_.clear();
-  budget_.used -= memory_;
+  budget_.give_back(memory_);
 }
 
 receive_queue::result receive_queue::insert(mbuf_ptr& packet, std::span<std::byte> payload,
@@ -80,7 +82,7 @@ void receive_queue::deliver_waiting() {
 void receive_queue::drop_waiting(rte_mbuf* m) noexcept {
   waiting_.remove(m);
   memory_ -= true_size(m);
-  budget_.used -= true_size(m);
+  budget_.give_back(true_size(m));
 }
 
 /// The last waiting mbuf that starts at or before `offset`; null when all start behind it. Searched
@@ -112,8 +114,7 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
     offset += overlap;
   }
   const std::uint32_t size = true_size(packet.get());
-  if (memory_ + size > socket_limit_ || budget_.used + size > budget_.limit)
-    return result::no_memory;
+  if (memory_ + size > socket_limit_ || !budget_.has_room(size)) return result::no_memory;
   mbuf_ptr kept = alone ? std::move(packet) : mbuf_ptr(copy_of(payload, pool_));
   if (kept == nullptr) return result::no_memory;
 
@@ -130,12 +131,14 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
     payload = payload.first(segment_of(behind).offset - offset);
 
   rte_mbuf* m = kept.release();
-  if (alone) set_payload(m, payload);
-  else set_payload(m, mbuf_bytes(m).first(payload.size()));
+  if (alone)
+    set_payload(m, payload);
+  else
+    set_payload(m, mbuf_bytes(m).first(payload.size()));
   segment_of(m).offset = offset;
   waiting_.insert_after(before, m);
   memory_ += true_size(m);
-  budget_.used += true_size(m);
+  budget_.take(true_size(m));
   return result::out_of_order;
 }
 

@@ -12,10 +12,24 @@
 
 namespace nd::core {
 
-/// Memory of out-of-order bytes (true size of their mbufs) that a whole process may keep.
+/// Memory of out-of-order bytes (true size of their mbufs): what a peer, and within `whole` all of
+/// them together, may claim.
 struct memory_budget {
   std::uint64_t limit = 0;
+  memory_budget* whole = nullptr;
   std::uint64_t used = 0;
+
+  bool has_room(std::uint64_t bytes) const noexcept {
+    return used + bytes <= limit && (whole == nullptr || whole->has_room(bytes));
+  }
+  void take(std::uint64_t bytes) noexcept {
+    used += bytes;
+    if (whole != nullptr) whole->take(bytes);
+  }
+  void give_back(std::uint64_t bytes) noexcept {
+    used -= bytes;
+    if (whole != nullptr) whole->give_back(bytes);
+  }
 };
 
 class receive_queue {

@@ -19,8 +19,10 @@ std::uint32_t digest_of(std::span<const std::byte> bytes, bool digests) noexcept
 send_queue::~send_queue() {
   while (rte_mbuf* m = list_.pop_front()) {
     segment& s = segment_of(m);
-    if (s.state == segment_state::queued || s.state == segment_state::in_flight) s.orphan = true;
-    else rte_pktmbuf_free(m);
+    if (s.state == segment_state::queued || s.state == segment_state::in_flight)
+      s.orphan = true;
+    else
+      rte_pktmbuf_free(m);
   }
 }
 

@@ -20,16 +20,16 @@ constexpr std::uint64_t out_of_order_factor = 4;
 
 }  // namespace
 
-socket::socket(const socket_environment& environment, socket_link* link, const socket_key& key,
-               wire::socket_handle handle, std::uint64_t connection)
+socket::socket(const socket_environment& environment, memory_budget& out_of_order,
+               socket_link* link, const socket_key& key, wire::socket_handle handle,
+               std::uint64_t connection)
     : environment_(environment),
       link_(link),
       key_(key),
       handle_(handle),
       connection_(connection),
       credit_(environment.credit, link->receive_buffer),
-      receive_(environment.rx_pool, environment.out_of_order,
-               link->receive_buffer * out_of_order_factor) {
+      receive_(environment.rx_pool, out_of_order, link->receive_buffer * out_of_order_factor) {
   link_->local_port = key.local_port;
 }
 
@@ -38,7 +38,9 @@ socket::~socket() {
   link_->release();
 }
 
-void socket::apply(socket_event event) noexcept { state_ = next_state(state_, event); }
+void socket::apply(socket_event event) noexcept {
+  state_ = next_state(state_, event);
+}
 
 // --- From the application -----------------------------------------------------------------------
 
@@ -60,15 +62,20 @@ socket_outcome socket::on_requests(instant now, std::uint32_t requests,
   if ((requests & (request_send | request_shutdown_send | request_close)) != 0) ingest(max_payload);
   if ((requests & request_shutdown_send) != 0) shut_down_send();
   if ((requests & request_shutdown_receive) != 0) receive_shut_down_ = true;
-  if ((requests & request_close) != 0) return on_close(now);
+  if ((requests & request_close) != 0) {
+    const socket_outcome outcome = on_close(now);
+    return (requests & request_abort) != 0 ? socket_outcome::unwanted : outcome;
+  }
   if ((requests & request_consumed) != 0) on_consumed();
   return socket_outcome::ok;
 }
 
 void socket::ingest(std::uint32_t max_payload) noexcept {
   while (rte_mbuf* m = link_->to_stack.pop()) {
-    if (may_write(state_)) send_.append(m, max_payload, environment_.digests);
-    else rte_pktmbuf_free(m);
+    if (may_write(state_))
+      send_.append(m, max_payload, environment_.digests);
+    else
+      rte_pktmbuf_free(m);
   }
 }
 
@@ -325,8 +332,10 @@ socket_outcome socket::on_timer(instant now) noexcept {
   if (now >= credit_probe_at_) {
     credit_probe_wait_ = std::min(credit_probe_wait_ * 2, credit_probe_longest);
     credit_probe_at_ = now + credit_probe_wait_;
-    if (send_.blocked(peer_grant_)) due_ |= due_notification;
-    else credit_probe_at_ = instant::never();
+    if (send_.blocked(peer_grant_))
+      due_ |= due_notification;
+    else
+      credit_probe_at_ = instant::never();
   }
   return socket_outcome::ok;
 }

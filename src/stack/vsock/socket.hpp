@@ -20,7 +20,6 @@ struct socket_environment {
   counters& stats;
   rte_mempool* rx_pool;
   credit_pool& credit;
-  memory_budget& out_of_order;
   bool digests;  ///< segments carry their CRC32C
 };
 
@@ -44,8 +43,9 @@ enum class socket_outcome : std::uint8_t {
 
 class socket {
  public:
-  socket(const socket_environment& environment, socket_link* link, const socket_key& key,
-         wire::socket_handle handle, std::uint64_t connection);
+  /// `out_of_order`: its peer's.
+  socket(const socket_environment& environment, memory_budget& out_of_order, socket_link* link,
+         const socket_key& key, wire::socket_handle handle, std::uint64_t connection);
   /// Lets go of the link.
   ~socket();
   socket(const socket&) = delete;

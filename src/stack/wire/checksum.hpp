@@ -14,7 +14,9 @@ namespace nd::wire {
 /// A followed by B, so a segment that grows keeps its state.
 inline constexpr std::uint32_t crc32c_start = 0xffffffff;
 std::uint32_t crc32c(std::uint32_t state, std::span<const std::byte> bytes) noexcept;
-constexpr std::uint32_t crc32c_final(std::uint32_t state) noexcept { return ~state; }
+constexpr std::uint32_t crc32c_final(std::uint32_t state) noexcept {
+  return ~state;
+}
 
 /// Copies and returns the CRC32C state of the bytes, block by block, so that each byte is still in
 /// the first-level cache when it is read for the second time. The ranges must not overlap.

@@ -29,13 +29,14 @@ enum class packet_kind : std::uint8_t {
 struct channel_header {
   std::uint8_t version;
   packet_kind kind;
-  be16 ack_delay;  ///< units of 256 ns, from the arrival of `ack_largest` to this packet
-  be32 channel;    ///< the receiver's id for this channel; steers to its lcore
-  be32 tag;        ///< the receiver's verification tag
-  be32 number;     ///< packet number, low 32 bits; `ack`: that of the next numbered packet
-  be32 floor;      ///< all numbers below are acknowledged or given up by the sender of this
-  be32 ack;        ///< all numbers of the other direction below this arrived or were given up
-  be32 ce_bytes;   ///< bytes received with CE so far, low 32 bits (RFC 8257, section 3.2)
+  be16
+      ack_delay;  ///< units of 256 ns, from the largest number's arrival to this packet; 0: no news
+  be32 channel;   ///< the receiver's id for this channel; steers to its lcore
+  be32 tag;       ///< the receiver's verification tag
+  be32 number;    ///< packet number, low 32 bits; `ack`: that of the next numbered packet
+  be32 floor;     ///< all numbers below are acknowledged or given up by the sender of this
+  be32 ack;       ///< all numbers of the other direction below this arrived or were given up
+  be32 ce_bytes;  ///< bytes received with CE so far, low 32 bits (RFC 8257, section 3.2)
 };
 static_assert(sizeof(channel_header) == 28 && alignof(channel_header) == 1);
 
@@ -44,14 +45,14 @@ inline constexpr std::size_t cookie_mac_size = 16;
 /// Body of the four handshake packets. All have the same size, so an answer is never larger than
 /// what provoked it.
 struct handshake_body {
-  be64 epoch;           ///< when the sender's process started; later boots have larger ones
-  be32 channel;         ///< the sender's id for the channel
-  be32 tag;             ///< that packets to the sender must carry
-  be16 mtu;             ///< largest IP packet the sender's device takes
+  be64 epoch;    ///< when the sender's process started; later boots have larger ones
+  be32 channel;  ///< the sender's id for the channel
+  be32 tag;      ///< that packets to the sender must carry
+  be16 mtu;      ///< largest IP packet the sender's device takes
   std::uint8_t traffic_class;
-  std::uint8_t flags;   ///< handshake_no_checksum
-  be32 first_number;    ///< of the sender's numbered packets
-  be64 cookie_time;     ///< responder's clock; zero but in INIT_ACK and COOKIE_ECHO
+  std::uint8_t flags;  ///< handshake_no_checksum
+  be32 first_number;   ///< of the sender's numbered packets
+  be64 cookie_time;    ///< responder's clock; zero but in INIT_ACK and COOKIE_ECHO
   std::array<std::byte, cookie_mac_size> cookie_mac;
 };
 static_assert(sizeof(handshake_body) == 48 && alignof(handshake_body) == 1);
@@ -67,12 +68,12 @@ enum class record_type : std::uint8_t {
   ack = 23,           ///< carries a grant only
   sync = 24,
   sync_ack = 25,
-  rts = 26,           ///< reserved
-  grant = 27,         ///< reserved
-  accept = 28,        ///< reserved
+  rts = 26,     ///< reserved
+  grant = 27,   ///< reserved
+  accept = 28,  ///< reserved
   fin = 29,
   reset = 40,
-  ack_ranges = 41,    ///< of the channel; ports are zero
+  ack_ranges = 41,  ///< of the channel; ports are zero
 };
 
 /// NetChannel's `ndhdr`.
@@ -90,8 +91,8 @@ static_assert(sizeof(record_header) == 16 && alignof(record_header) == 1);
 inline constexpr std::uint8_t record_doff = sizeof(record_header) << 2;
 
 struct sync_body {
-  be64 connection;     ///< the connection's id: a repeated SYNC is recognised by it
-  be64 grant;          ///< offset up to which the receiver of this may send
+  be64 connection;  ///< the connection's id: a repeated SYNC is recognised by it
+  be64 grant;       ///< offset up to which the receiver of this may send
   std::uint8_t traffic_class;
 };
 struct sync_ack_body {

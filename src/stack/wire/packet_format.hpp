@@ -11,10 +11,10 @@ namespace nd::wire {
 
 /// What both ends of a channel put around and into a packet.
 struct packet_format {
-  std::uint32_t source = 0;       ///< IPv4, host order, of packets written with this
+  std::uint32_t source = 0;  ///< IPv4, host order, of packets written with this
   std::uint32_t destination = 0;
-  std::uint8_t protocol = 0;      ///< IPv4 protocol number
-  bool crc = true;                ///< a CRC32C ends the packet (encap ip, unless agreed away)
+  std::uint8_t protocol = 0;  ///< IPv4 protocol number
+  bool crc = true;            ///< a CRC32C ends the packet (encap ip, unless agreed away)
 
   std::size_t trailer_size() const noexcept { return crc ? sizeof(be32) : 0; }
   packet_format reversed() const noexcept { return {destination, source, protocol, crc}; }
@@ -23,6 +23,12 @@ struct packet_format {
 /// True for packets that consist of records; others have a body.
 constexpr bool has_records(packet_kind kind) noexcept {
   return kind == packet_kind::data || kind == packet_kind::ack || kind == packet_kind::close;
+}
+
+/// True for packets that open a channel: their checksum is never left out.
+constexpr bool is_handshake(packet_kind kind) noexcept {
+  return kind == packet_kind::init || kind == packet_kind::init_ack ||
+         kind == packet_kind::cookie_echo || kind == packet_kind::cookie_ack;
 }
 
 /// Writes a packet front to back. The CRC32C covers the channel header, then for each record its

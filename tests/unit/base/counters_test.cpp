@@ -30,7 +30,7 @@ TEST_CASE("a counter counts, and shows under its own name", "[counters]") {
   c.for_each([&](std::string_view name, std::string_view, std::string_view, std::uint64_t value) {
     if (value != 0) not_zero.push_back(std::string(name) + "=" + std::to_string(value));
   });
-  CHECK(not_zero == std::vector<std::string>{"rx_packets=1", "rx_bytes=1560",
-                                             "payload_bytes_received=1"});
+  CHECK(not_zero ==
+        std::vector<std::string>{"rx_packets=1", "rx_bytes=1560", "payload_bytes_received=1"});
   CHECK(c.rx_bytes.value() == 1560);
 }

@@ -108,7 +108,8 @@ TEST_CASE("integers may end in K, M or G, times must have a unit", "[settings]")
   s.set("keepalive", "2s");
   CHECK(s.keepalive == duration::seconds(2));
 
-  for (const char* wrong : {"", " 5000", "5000 ", "5k", "5KB", "0x10", "+5", "5.5", "K", "five", "1e6"}) {
+  for (const char* wrong :
+       {"", " 5000", "5000 ", "5k", "5KB", "0x10", "+5", "5.5", "K", "five", "1e6"}) {
     CAPTURE(wrong);
     CHECK_THAT(refusal("send_buffer", wrong), Contains("integer") && Contains(wrong));
   }

@@ -197,7 +197,7 @@ TEST_CASE("channels that share a path increase together like one", "[dctcp]") {
   const std::uint64_t grown = alone.window() - start, shared = one_of_four.window() - start;
   CHECK(grown >= 60 * packet);
   CHECK(shared >= 3 * packet);
-  CHECK(shared <= 5 * packet);  // 64 / 4^2
+  CHECK(shared <= 5 * packet);           // 64 / 4^2
   one_of_four.control().set_sharing(0);  // not a division by zero
   one_of_four.round();
 }

@@ -56,7 +56,8 @@ TEST_CASE("over any time the rate holds", "[pacer]") {
     if (random.chance(0.1)) now = now + duration(static_cast<std::int64_t>(random.below(10'000)));
     sent += packet;
     p.on_sent(packet);
-    const double allowed = static_cast<double>((now - start).ns()) * 1e-9 * static_cast<double>(rate);
+    const double allowed =
+        static_cast<double>((now - start).ns()) * 1e-9 * static_cast<double>(rate);
     REQUIRE(static_cast<double>(sent) <=
             allowed + static_cast<double>((pacer::burst_packets + 1) * packet) + 1);
   }

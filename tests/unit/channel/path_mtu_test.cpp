@@ -24,8 +24,10 @@ int search(path_mtu& mtu, std::uint16_t real, instant now, double loss = 0,
     mtu.on_probe_sent();
     REQUIRE(mtu.wanted_probe(now) == 0);  // one at a time
     const bool arrives = size <= real && (random == nullptr || !random->chance(loss));
-    if (arrives) mtu.on_probe_acked(size);
-    else mtu.on_probe_lost(size, now);
+    if (arrives)
+      mtu.on_probe_acked(size);
+    else
+      mtu.on_probe_lost(size, now);
   }
   return probes;
 }
@@ -33,8 +35,8 @@ int search(path_mtu& mtu, std::uint16_t real, instant now, double loss = 0,
 }  // namespace
 
 TEST_CASE("where the device's MTU passes, one probe finds it", "[path_mtu]") {
-  for (const std::uint16_t limit : {std::uint16_t{1300}, std::uint16_t{1500}, std::uint16_t{9000},
-                                    std::uint16_t{65535}}) {
+  for (const std::uint16_t limit :
+       {std::uint16_t{1300}, std::uint16_t{1500}, std::uint16_t{9000}, std::uint16_t{65535}}) {
     CAPTURE(limit);
     path_mtu mtu(limit);
     CHECK(mtu.current() == path_mtu::base);

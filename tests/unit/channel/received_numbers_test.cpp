@@ -42,9 +42,12 @@ class oracle {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges(std::size_t most) const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> out;
     for (auto it = arrived_.rbegin(); it != arrived_.rend() && *it >= base_; ++it) {
-      if (!out.empty() && out.back().first == *it + 1) out.back().first = *it;
-      else if (out.size() == most) break;
-      else out.emplace_back(*it, *it);
+      if (!out.empty() && out.back().first == *it + 1)
+        out.back().first = *it;
+      else if (out.size() == most)
+        break;
+      else
+        out.emplace_back(*it, *it);
     }
     return out;
   }
@@ -78,8 +81,8 @@ TEST_CASE("arrivals, duplicates, ranges and floors are those of a set", "[receiv
   const std::uint64_t seed = GENERATE(range(1, 31));
   CAPTURE(seed);
   nd::rng random(seed);
-  const std::uint64_t start = random.chance(0.5) ? (std::uint64_t{1} << 32) - random.below(5000)
-                                                 : random.below(1000);
+  const std::uint64_t start =
+      random.chance(0.5) ? (std::uint64_t{1} << 32) - random.below(5000) : random.below(1000);
   const double loss = std::array{0.0, 0.01, 0.2, 0.9}[random.below(4)];
   const std::uint64_t spread = std::array<std::uint64_t, 4>{1, 10, 300, 9000}[random.below(4)];
   CAPTURE(start, loss, spread);

@@ -10,7 +10,9 @@ using nd::duration;
 using nd::core::rtt_estimator;
 
 namespace {
-constexpr duration us(std::int64_t n) { return duration::microseconds(n); }
+constexpr duration us(std::int64_t n) {
+  return duration::microseconds(n);
+}
 }  // namespace
 
 TEST_CASE("before the first sample there is a guess that is long enough", "[rtt]") {

@@ -41,7 +41,8 @@ TEST_CASE("each record comes back once, with the packet it was in", "[sent_packe
       in_flight[next++] = p;
     } else {
       auto it = in_flight.begin();
-      std::advance(it, static_cast<std::ptrdiff_t>(random.below(std::min<std::size_t>(in_flight.size(), 9))));
+      std::advance(it, static_cast<std::ptrdiff_t>(
+                           random.below(std::min<std::size_t>(in_flight.size(), 9))));
       std::vector<std::uint64_t> got;
       const auto fate = random.chance(0.8) ? sent_packet::fate::acked : sent_packet::fate::lost;
       packets.resolve(it->first, fate, [&](const nd::wire::record& r) { got.push_back(r.seq); });

@@ -19,7 +19,9 @@ TEST_CASE("Setup survives every pattern of losses", "[pair][patterns]") {
   const bool arp = GENERATE(false, true);
   for (std::uint64_t pattern = 1; pattern < std::uint64_t{1} << frames; ++pattern) {
     CAPTURE(arp, pattern);
-    host_pair p({.static_neighbors = !arp});
+    host_pair p({.static_neighbors = !arp, .adjust = [](settings& s) {
+                   s.arp_tries = 20;  // more than are lost
+                 }});
     lose(p, pattern);
     {
       app_listener listener(p.host(1), 80);
@@ -31,8 +33,7 @@ TEST_CASE("Setup survives every pattern of losses", "[pair][patterns]") {
             std::array<std::byte, 4> buffer;
             if (!server) server = listener.accept();
             if (!sent) sent = client.write(text) == 1;
-            if (server && !answered && server.read(buffer) == 1)
-              answered = server.write(text) == 1;
+            if (server && !answered && server.read(buffer) == 1) answered = server.write(text) == 1;
             got = got || client.read(buffer) == 1;
             return got || client.failed();
           },

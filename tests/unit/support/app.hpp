@@ -1,6 +1,7 @@
 // What an application does with a socket, as api/socket_impl.cpp does it, but it never waits.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -10,6 +11,11 @@
 #include "wire/checksum.hpp"
 
 namespace nd::test {
+
+/// Tests never fill a mailbox.
+inline void post_to(core::host& h, core::app_end& end, std::uint32_t requests) {
+  core::post(h.mailbox(), end, requests, [] { std::abort(); });
+}
 
 class app_socket {
  public:
@@ -61,8 +67,7 @@ class app_socket {
   /// Writes what fits, up to `at_most` bytes an mbuf.
   std::size_t write(std::span<const std::byte> bytes, std::size_t at_most = 65535) {
     if (!connected()) return 0;
-    const std::uint64_t room =
-        link_->send_buffer - std::min(link_->send_buffer, unacknowledged());
+    const std::uint64_t room = link_->send_buffer - std::min(link_->send_buffer, unacknowledged());
     if (bytes.size() > room) bytes = bytes.first(room);
     const std::size_t most =
         std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed));
@@ -70,13 +75,14 @@ class app_socket {
     while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
       rte_mbuf* m = allocate_segment(host_->tx_pool());
       if (m == nullptr) break;
-      const auto piece =
-          bytes.subspan(n, std::min<std::size_t>(bytes.size() - n,
-                                                 std::min<std::size_t>(most, tx_capacity(m))));
+      const auto piece = bytes.subspan(
+          n, std::min<std::size_t>(bytes.size() - n, std::min<std::size_t>(most, tx_capacity(m))));
       segment& s = segment_of(m);
       s.length = static_cast<std::uint32_t>(piece.size());
-      if (host_->digests()) s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
-      else std::memcpy(tx_payload(m), piece.data(), piece.size());
+      if (host_->digests())
+        s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
+      else
+        std::memcpy(tx_payload(m), piece.data(), piece.size());
       link_->to_stack.push(m);
       n += piece.size();
     }
@@ -119,7 +125,7 @@ class app_socket {
 
  private:
   std::uint32_t status() const { return link_->status.load(std::memory_order_acquire); }
-  void post(std::uint32_t requests) { core::post(host_->mailbox(), *link_, requests); }
+  void post(std::uint32_t requests) { post_to(*host_, *link_, requests); }
 
   core::host* host_ = nullptr;
   core::socket_link* link_ = nullptr;
@@ -135,7 +141,7 @@ class app_listener {
   app_listener(core::host& h, std::uint16_t port, unsigned backlog = 128)
       : host_(h), link_(new core::listener_link(backlog)) {
     link_->port = port;
-    core::post(host_.mailbox(), *link_, core::request_listen);
+    post_to(host_, *link_, core::request_listen);
   }
   ~app_listener() { close(); }
   app_listener(const app_listener&) = delete;
@@ -147,8 +153,7 @@ class app_listener {
     return link == nullptr ? app_socket() : app_socket(host_, link);
   }
   void close() {
-    if (link_ != nullptr)
-      core::post(host_.mailbox(), *std::exchange(link_, nullptr), core::request_close);
+    if (link_ != nullptr) post_to(host_, *std::exchange(link_, nullptr), core::request_close);
   }
 
  private:

@@ -25,6 +25,8 @@ struct connection {
           return server && client.connected();
         },
         soon);
+    REQUIRE(server);
+    REQUIRE(client.connected());
   }
   app_listener listener;
   app_socket client;

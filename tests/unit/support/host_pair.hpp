@@ -23,12 +23,15 @@ class host_pools {
  public:
   host_pools(unsigned rx_mbufs, unsigned tx_mbufs, std::uint16_t mtu)
       : rx_(make("rx", rx_mbufs, pmd::rx_data_room(mtu))),
-        tx_(make("tx", tx_mbufs, pmd::tx_data_room(mtu))) {}
+        tx_(make("tx", tx_mbufs, pmd::tx_data_room(mtu))),
+        packets_(make("packets", 512, pmd::tx_data_room(mtu))) {}
 
   rte_mempool* rx() const noexcept { return rx_.get(); }
   rte_mempool* tx() const noexcept { return tx_.get(); }
+  rte_mempool* packets() const noexcept { return packets_.get(); }
   unsigned in_use() const noexcept {
-    return rte_mempool_in_use_count(rx_.get()) + rte_mempool_in_use_count(tx_.get());
+    return rte_mempool_in_use_count(rx()) + rte_mempool_in_use_count(tx()) +
+           rte_mempool_in_use_count(packets());
   }
 
  private:
@@ -39,6 +42,7 @@ class host_pools {
   }
   pmd::mempool_ptr rx_;
   pmd::mempool_ptr tx_;
+  pmd::mempool_ptr packets_;
 };
 
 /// Takes mbufs away until it is destroyed.
@@ -90,6 +94,7 @@ class host_pair {
     values.sockets = 1024;
     values.encap = options_.udp ? "udp" : "ip";
     if (options_.adjust) options_.adjust(values);
+    in_use_before_ = mbufs_in_use();  // an earlier test may have failed
     for (std::size_t i = 0; i < 2; ++i) start(i);
   }
   ~host_pair() {
@@ -104,13 +109,14 @@ class host_pair {
   host_pools& pools(std::size_t i) { return *(*pools_)[i]; }
   const counters& stats(std::size_t i) const { return hosts_[i]->stats(); }
   unsigned mbufs_in_use() const {
-    return (*pools_)[0]->in_use() + (*pools_)[1]->in_use();
+    return (*pools_)[0]->in_use() + (*pools_)[1]->in_use() - in_use_before_;
   }
 
   /// A crash: nothing is said to anybody. The applications' sockets must be gone.
   void stop(std::size_t i) {
     if (hosts_[i] == nullptr) return;
-    hosts_[i]->poll(now);  // closes that were posted
+    do hosts_[i]->poll(now);  // closes that were posted
+    while (!hosts_[i]->mailbox().empty());
     kill(i);
   }
   /// Like stop(), without a last turn.
@@ -139,6 +145,7 @@ class host_pair {
     config.seed = options_.seed * 1000 + boots_;
     config.rx_pool = pools(i).rx();
     config.tx_pool = pools(i).tx();
+    config.packet_pool = pools(i).packets();
     hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
   }
 
@@ -220,6 +227,7 @@ class host_pair {
   std::array<made_wire::made_port*, 2> devices_{};
   std::array<std::unique_ptr<core::host>, 2> hosts_;
   std::uint64_t boots_ = 0;
+  unsigned in_use_before_ = 0;
 };
 
 }  // namespace nd::test

@@ -74,7 +74,7 @@ struct frame_fate {
   bool drop = false;
   bool congested = false;  ///< marked with CE
   unsigned copies = 1;
-  duration extra;          ///< later than it would have been
+  duration extra;  ///< later than it would have been
 };
 
 /// Chances from 0 to 1, drawn for each frame.
@@ -213,13 +213,13 @@ inline void made_wire::send(instant now, made_port& from, const rte_mbuf* m) {
 
   instant left = std::max(now, from.sending_until_);
   if (bytes_per_second > 0) {
-    const auto waiting = static_cast<std::uint64_t>((left - now).ns()) * bytes_per_second /
-                         1'000'000'000;
+    const auto waiting =
+        static_cast<std::uint64_t>((left - now).ns()) * bytes_per_second / 1'000'000'000;
     fate.drop = fate.drop || waiting > queue_bytes;
     fate.congested = fate.congested || waiting > mark_bytes;
     if (!fate.drop) {
-      left = left + duration(static_cast<std::int64_t>(f.bytes.size() * 1'000'000'000 /
-                                                       bytes_per_second));
+      left = left +
+             duration(static_cast<std::int64_t>(f.bytes.size() * 1'000'000'000 / bytes_per_second));
       from.sending_until_ = left;
     }
   }

@@ -53,8 +53,7 @@ struct reader {
       const std::size_t n = from.read(std::span(buffer).first(std::min(buffer.size(), at_most)));
       if (n == 0) break;
       at_most -= n;
-      for (std::size_t i = 0; i < n; ++i)
-        wrong += buffer[i] == stream_byte(at + i, salt) ? 0 : 1;
+      for (std::size_t i = 0; i < n; ++i) wrong += buffer[i] == stream_byte(at + i, salt) ? 0 : 1;
     }
     ended = from.at_end();
   }

@@ -19,7 +19,7 @@ namespace {
 class reader {
  public:
   reader(nd::test::pool& pool, std::uint64_t budget, std::uint64_t limit)
-      : pool_(pool), budget_{budget, 0}, queue_(pool.get(), budget_, limit) {}
+      : pool_(pool), budget_{.limit = budget}, queue_(pool.get(), budget_, limit) {}
   ~reader() {
     while (rte_mbuf* m = to_app_.pop()) rte_pktmbuf_free(m);
   }
@@ -38,8 +38,8 @@ class reader {
 
     const bool fresh = any_missing(offset, length);
     const std::uint64_t next = queue_.next_offset(), memory = queue_.out_of_order_memory();
-    const result r = queue_.insert(packet, nd::mbuf_bytes(packet.get()).subspan(44, length), offset,
-                                   alone);
+    const result r =
+        queue_.insert(packet, nd::mbuf_bytes(packet.get()).subspan(44, length), offset, alone);
     if (packet == nullptr) REQUIRE(alone);
     if (r == result::no_memory || r == result::duplicate) {
       REQUIRE(packet != nullptr);
@@ -68,8 +68,8 @@ class reader {
       if (m == nullptr) return;
       REQUIRE(m->nb_segs == 1);
       REQUIRE(m->pkt_len == m->data_len);
-      REQUIRE(std::ranges::equal(nd::mbuf_bytes(m.get()),
-                                 nd::test::stream_bytes(read_, m->data_len)));
+      REQUIRE(
+          std::ranges::equal(nd::mbuf_bytes(m.get()), nd::test::stream_bytes(read_, m->data_len)));
       read_ += m->data_len;
     }
   }
@@ -198,7 +198,8 @@ TEST_CASE("small records share an mbuf while the application is busy", "[receive
 TEST_CASE("a full ring keeps the rest in the queue", "[receive_queue]") {
   nd::test::pool pool(64);
   reader r(pool, plenty, plenty);
-  for (std::uint64_t i = 0; i < 20; ++i) REQUIRE(r.insert(i * 1000, 1000, true) == result::in_order);
+  for (std::uint64_t i = 0; i < 20; ++i)
+    REQUIRE(r.insert(i * 1000, 1000, true) == result::in_order);
   CHECK_FALSE(r.hand_over());
   CHECK(r.queue().handed_over() == 7000);
   for (int i = 0; i < 10 && r.read() < 20'000; ++i) {
@@ -212,7 +213,8 @@ TEST_CASE("a full ring keeps the rest in the queue", "[receive_queue]") {
 TEST_CASE("the process' budget is shared, and given back when a queue ends", "[receive_queue]") {
   nd::test::pool pool(64);
   const std::uint64_t each = sizeof(rte_mbuf) + nd::mbuf_private_size + 2176;
-  memory_budget budget{3 * each, 0};
+  memory_budget whole{.limit = 3 * each};
+  memory_budget budget{.limit = plenty, .whole = &whole};
   {
     receive_queue a(pool.get(), budget, plenty), b(pool.get(), budget, 2 * each);
     const auto insert = [&](receive_queue& q, std::uint64_t offset) {
@@ -226,6 +228,8 @@ TEST_CASE("the process' budget is shared, and given back when a queue ends", "[r
     CHECK(insert(a, 2000) == result::no_memory);  // everybody's
     CHECK(insert(a, 0) == result::in_order);      // never refused for it
     CHECK(budget.used == 3 * each);
+    CHECK(whole.used == 3 * each);
   }
   CHECK(budget.used == 0);
+  CHECK(whole.used == 0);
 }

@@ -1,4 +1,5 @@
-// The send queue against the stream that was written, with generated appends, cuts, acks and losses.
+// The send queue against the stream that was written, with generated appends, cuts, acks and
+// losses.
 #include "vsock/send_queue.hpp"
 
 #include <algorithm>

@@ -59,9 +59,9 @@ TEST_CASE("CRC32C of the examples of RFC 3720, B.4", "[checksum]") {
   std::ranges::reverse(bytes);
   CHECK(crc_of(bytes) == 0x113fdb5c);
   // An iSCSI SCSI Read (10) command.
-  const unsigned char command[48] = {0x01, 0xc0, 0,    0,    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                     0x14, 0,    0,    0,    0, 0, 4, 0, 0, 0, 0, 0x14, 0, 0, 0, 0x18,
-                                     0x28, 0,    0,    0,    0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0};
+  const unsigned char command[48] = {0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0,
+                                     0x14, 0,    0, 0, 0, 0, 4, 0, 0, 0, 0, 0x14, 0, 0, 0, 0x18,
+                                     0x28, 0,    0, 0, 0, 0, 0, 0, 2, 0, 0, 0,    0, 0, 0, 0};
   CHECK(crc_of(std::as_bytes(std::span(command))) == 0xd9963a56);
   CHECK(crc_of(std::as_bytes(std::span("123456789", 9))) == 0xe3069283);
   CHECK(crc_of({}) == 0);
@@ -104,8 +104,8 @@ TEST_CASE("copying takes the CRC32C of exactly what it copies", "[checksum]") {
     CAPTURE(length, from, to, state);
     REQUIRE(copy_crc32c(state, target.data() + to, part) == slow_crc32c(state, part));
     REQUIRE(std::equal(part.begin(), part.end(), target.begin() + static_cast<std::ptrdiff_t>(to)));
-    REQUIRE(std::count(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(to), untouched) ==
-            static_cast<std::ptrdiff_t>(to));
+    REQUIRE(std::count(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(to),
+                       untouched) == static_cast<std::ptrdiff_t>(to));
     REQUIRE(std::count(target.end() - 16, target.end(), untouched) == 16);
   };
   for (std::size_t length = 0; length <= 200; ++length)

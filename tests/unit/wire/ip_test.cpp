@@ -28,9 +28,9 @@ TEST_CASE("an IPv4 header is complete, with its checksum", "[ip]") {
   // The checksum: 4500+002a+05dc+0000+4000+4013+0a00+0001+0a00+00fe, folded and inverted.
   constexpr unsigned sum = 0x452a + 0x05dc + 0x4000 + 0x4013 + 0x0a00 + 0x0001 + 0x0a00 + 0x00fe;
   constexpr unsigned checksum = 0xffff & ~((sum & 0xffff) + (sum >> 16));
-  const std::array<unsigned, 20> expected{0x45, 0x2a, 0x05, 0xdc, 0, 0, 0x40, 0, 64, 19,
-                                          checksum >> 8, checksum & 0xff, 10, 0, 0, 1,
-                                          10, 0, 0, 0xfe};
+  const std::array<unsigned, 20> expected{
+      0x45, 0x2a, 0x05, 0xdc, 0,  0, 0x40, 0,   64, 19, checksum >> 8, checksum & 0xff,
+      10,   0,    0,    1,    10, 0, 0,    0xfe};
   CHECK(numbers_of(h) == expected);
   CHECK(wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(h))) == 0);
 }
@@ -61,7 +61,7 @@ TEST_CASE("the classes' code points and ECN are apart", "[ip]") {
 TEST_CASE("ARP packets are valid as made, and not with another type or length", "[ethernet]") {
   const nd::mac_address mine{2, 0, 0, 0, 0, 1}, other{2, 0, 0, 0, 0, 2};
   const auto p = wire::make_arp(wire::arp_reply, mine, 0x0a000001, other, 0x0a000002);
-  const std::array<unsigned, 28> expected{0, 1, 8, 0, 6, 4, 0, 2, 2,  0, 0, 0, 0, 1,
+  const std::array<unsigned, 28> expected{0,  1, 8, 0, 6, 4, 0, 2, 2, 0, 0,  0, 0, 1,
                                           10, 0, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2};
   CHECK(numbers_of(p) == expected);
   CHECK(wire::is_valid(p));

@@ -12,8 +12,8 @@ namespace wire = nd::wire;
 
 namespace {
 
-/// Reads all records of `bytes`, which lie at the very end of an allocation so that a sanitizer sees
-/// each read behind them. Checks that each lies within. Returns ok().
+/// Reads all records of `bytes`, which lie at the very end of an allocation so that a sanitizer
+/// sees each read behind them. Checks that each lies within. Returns ok().
 bool walk(std::span<const std::byte> bytes, std::size_t& records) {
   const auto copy = std::make_unique<std::byte[]>(bytes.size());
   std::ranges::copy(bytes, copy.get());

@@ -128,7 +128,8 @@ TEST_CASE("an empty body and an empty payload are nothing special", "[packet_for
 TEST_CASE("each turned bit is detected", "[packet_format]") {
   nd::rng random(2);
   const packet_kind kind = GENERATE(packet_kind::data, packet_kind::ack);
-  const payloads records{bytes_from(random, 33), {}, bytes_from(random, 150), bytes_from(random, 1)};
+  const payloads records{
+      bytes_from(random, 33), {}, bytes_from(random, 150), bytes_from(random, 1)};
   const auto packet = write(kind, records);
   REQUIRE(verifies(packet));
   for (std::size_t bit = 0; bit < packet.size() * 8; ++bit) {
