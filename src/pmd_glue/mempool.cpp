@@ -6,7 +6,10 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
@@ -18,14 +21,33 @@ constexpr std::uint64_t standard_bytes = 16 << 20;
 constexpr std::uint64_t least_mbufs = 512;
 constexpr unsigned cache_size = 256;
 
+// Pools whose owners are gone.
+std::mutex left_behind_mutex;
+std::vector<rte_mempool*> left_behind;
+
+void free_whole_pools() noexcept {
+  std::erase_if(left_behind, [](rte_mempool* p) {
+    if (rte_mempool_in_use_count(p) != 0) return false;
+    rte_mempool_free(p);
+    return true;
+  });
+}
+
+/// Names of pools are the EAL's, and one left behind keeps its own.
+std::string unique_name(const std::string& name) {
+  static std::atomic<unsigned> pools{0};
+  return name + "-" + std::to_string(pools++);
+}
+
 }  // namespace
 
 void free_pool::operator()(rte_mempool* p) const noexcept {
   const unsigned missing = rte_mempool_in_use_count(p);
-  if (missing == 0)
-    rte_mempool_free(p);
-  else
+  if (missing != 0)
     RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing, p->name);
+  const std::lock_guard lock(left_behind_mutex);
+  left_behind.push_back(p);
+  free_whole_pools();
 }
 
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room) {
@@ -37,7 +59,7 @@ mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::ui
   }
   if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs);
   rte_mempool* pool = rte_pktmbuf_pool_create(
-      name.c_str(), static_cast<unsigned>(count),
+      unique_name(name).c_str(), static_cast<unsigned>(count),
       std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,
       static_cast<std::uint16_t>(data_room), SOCKET_ID_ANY);
   if (pool == nullptr) {

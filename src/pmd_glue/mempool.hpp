@@ -9,8 +9,8 @@
 
 namespace nd::pmd {
 
-/// Frees a pool that is whole. Where mbufs are missing somebody may still use them: it says so, and
-/// leaves the memory to the process's end.
+/// Frees a pool that is whole. Where mbufs are missing somebody may still use them (another host, if
+/// net_ring joins them): it says so, and frees the pool when a later one goes and they are back.
 struct free_pool {
   void operator()(rte_mempool* p) const noexcept;
 };

@@ -190,6 +190,8 @@ class channel_pair {
   void wait(duration time) {
     run([] { return false; }, time);
   }
+  /// Time passes, and nobody has a turn.
+  void advance(duration time) { now_ = now_ + time; }
   /// Kills both, after which every record has its verdict.
   void kill() {
     for (std::size_t i = 0; i < 2; ++i) {

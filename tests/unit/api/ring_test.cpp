@@ -1,0 +1,259 @@
+// The public API, two hosts in one process and one thread, joined by net_ring.
+#include <rte_eth_ring.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <array>
+#include <catch2/catch.hpp>
+#include <nd/nd.hpp>
+#include <optional>
+#include <vector>
+
+namespace {
+
+using nd::errc;
+
+/// Two ethdev ports, back to back.
+class ring_cable {
+ public:
+  ring_cable() {
+    // The vdevs of rte_eth_from_rings() outlive their ports: each cable has names of its own.
+    static int cables = 0;
+    const std::string name = "cable" + std::to_string(cables++) + "_";
+    for (std::size_t i = 0; i < 2; ++i)
+      rings_[i] = rte_ring_create((name + std::to_string(i)).c_str(), 1024, 0,
+                                  RING_F_SP_ENQ | RING_F_SC_DEQ);
+    for (std::size_t i = 0; i < 2; ++i) {
+      rte_ring* const rx[] = {rings_[i]};
+      rte_ring* const tx[] = {rings_[1 - i]};
+      ports_[i] = rte_eth_from_rings(("net_" + name + std::to_string(i)).c_str(), rx, 1, tx, 1, 0);
+      REQUIRE(ports_[i] >= 0);
+    }
+  }
+  ~ring_cable() {
+    // What was sent to a host that has ended.
+    for (rte_ring* r : rings_) {
+      void* frame = nullptr;
+      while (rte_ring_dequeue(r, &frame) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(frame));
+      rte_ring_free(r);
+    }
+  }
+  ring_cable(const ring_cable&) = delete;
+  ring_cable& operator=(const ring_cable&) = delete;
+
+  nd::config config_of(std::size_t end, const std::string& encap, const std::string& mtu) const {
+    nd::config c;
+    c.set("port", std::to_string(ports_[end]))
+        .set("ip", "10.0.0." + std::to_string(end + 1) + "/24")
+        .set("encap", encap)
+        .set("mtu", mtu)
+        .set("rx_mbufs", "1024")
+        .set("tx_mbufs", "1024")
+        .set("seed", "7");
+    return c;
+  }
+
+ private:
+  std::array<rte_ring*, 2> rings_{};
+  std::array<int, 2> ports_{};
+};
+
+/// Both hosts, polled in turns.
+struct two_hosts {
+  explicit two_hosts(const std::string& encap = "ip", const std::string& mtu = "1500")
+      : server(nd::existing_eal, cable.config_of(0, encap, mtu)),
+        client(nd::existing_eal, cable.config_of(1, encap, mtu)) {}
+
+  template <class Done>
+  bool until(Done&& done) {
+    for (int turns = 0; turns < 200'000; ++turns) {
+      if (done()) return true;
+      server.poll();
+      client.poll();
+    }
+    return false;
+  }
+
+  /// A connection: the client's socket and the accepted one, both non-blocking.
+  std::pair<nd::socket, nd::socket> connect(nd::acceptor& acceptor) {
+    nd::socket s(client);
+    s.non_blocking(true);
+    std::error_code ec;
+    s.connect({"10.0.0.1", acceptor.local_endpoint().port()}, ec);
+    CHECK(ec == errc::in_progress);
+    acceptor.non_blocking(true);
+    std::optional<nd::socket> accepted;
+    REQUIRE(until([&] {
+      nd::socket a = acceptor.accept(ec);
+      if (!ec) accepted.emplace(std::move(a));
+      return accepted && s.connected();
+    }));
+    accepted->non_blocking(true);
+    return {std::move(s), std::move(*accepted)};
+  }
+
+  ring_cable cable;
+  nd::runtime server;
+  nd::runtime client;
+};
+
+std::vector<std::byte> pattern(std::size_t n) {
+  std::vector<std::byte> bytes(n);
+  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 31 + (i >> 8));
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("two hosts in one process exchange bytes both ways over ring") {
+  const std::string encap = GENERATE("ip", "udp");
+  const std::string mtu = GENERATE("576", "1500", "9000");
+  CAPTURE(encap, mtu);
+  two_hosts hosts(encap, mtu);
+  nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
+  auto [a, b] = hosts.connect(acceptor);
+  CHECK(a.remote_endpoint() == nd::endpoint("10.0.0.1", 4000));
+  CHECK(b.remote_endpoint() == a.local_endpoint());
+
+  const auto sent = pattern(3'000'000);
+  std::vector<std::byte> received;
+  std::array<std::byte, 65536> buffer;
+  std::size_t written = 0;
+  std::error_code ec;
+  REQUIRE(hosts.until([&] {
+    if (written < sent.size()) {
+      const auto rest = std::span(sent).subspan(written);
+      written += a.write_some(rest.first(std::min<std::size_t>(rest.size(), 100'000)), ec);
+      CHECK((!ec || ec == errc::would_block));
+      if (written == sent.size()) a.shutdown(nd::shutdown_type::send);
+    }
+    const std::size_t n = b.read_some(buffer, ec);
+    received.insert(received.end(), buffer.begin(), buffer.begin() + static_cast<long>(n));
+    return ec == errc::eof;
+  }));
+  CHECK(received == sent);
+  // The other half is still open.
+  b.non_blocking(false);
+  CHECK(nd::write(b, std::span(sent).first(1000)) == 1000);
+  b.close();
+  std::size_t back = 0;
+  REQUIRE(hosts.until([&] {
+    back += a.read_some(buffer, ec);
+    return ec == errc::eof;
+  }));
+  CHECK(back == 1000);
+}
+
+TEST_CASE("errors of the API are what its comments say") {
+  two_hosts hosts;
+  std::array<std::byte, 16> buffer{};
+  std::error_code ec;
+
+  nd::socket fresh(hosts.client);
+  CHECK_THROWS_AS(fresh.local_endpoint(), std::system_error);
+  CHECK(fresh.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::not_connected);
+  fresh.connect({nd::address("10.0.0.2"), 1}, ec);
+  CHECK(ec == errc::address_not_available);
+  fresh.connect({nd::any_address, 1}, ec);
+  CHECK(ec == errc::invalid_argument);
+  CHECK_THROWS_AS(fresh.set_option(nd::send_buffer_size{1}), std::system_error);
+
+  nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
+  CHECK_THROWS_AS(nd::acceptor(hosts.server, {nd::any_address, 4000}), std::system_error);
+  CHECK_THROWS_AS(nd::acceptor(hosts.server, {"10.0.0.9", 4001}), std::system_error);
+  const nd::acceptor chosen(hosts.server, {nd::any_address, 0});
+  CHECK(chosen.local_endpoint().port() != 0);
+
+  auto [a, b] = hosts.connect(acceptor);
+  CHECK(a.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::would_block);
+  CHECK(ec == std::errc::operation_would_block);
+  CHECK(a.read_some({}, ec) == 0);
+  CHECK_FALSE(ec);
+  a.connect({"10.0.0.1", 4000}, ec);
+  CHECK(ec == errc::already_connected);
+  a.non_blocking(false);
+  a.set_option(nd::timeout{std::chrono::milliseconds(5)});
+  CHECK(a.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::timed_out);
+  hosts.client.interrupt();
+  CHECK(a.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::interrupted);
+  hosts.client.clear_interrupt();
+  a.non_blocking(true);
+  a.shutdown(nd::shutdown_type::send);
+  CHECK(a.write_some(buffer, ec) == 0);
+  CHECK(ec == errc::shut_down);
+
+  nd::socket moved = std::move(a);
+  CHECK(moved.is_open());
+  CHECK_FALSE(a.is_open());  // NOLINT: what a moved-from socket promises
+  CHECK(a.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::bad_descriptor);
+}
+
+TEST_CASE("refused, aborted and reset connections say so") {
+  two_hosts hosts;
+  std::array<std::byte, 16> buffer{};
+  std::error_code ec;
+  nd::socket nobody(hosts.client);
+  nobody.non_blocking(true);
+  nobody.connect({"10.0.0.1", 4999}, ec);
+  REQUIRE(hosts.until([&] { return static_cast<bool>(nobody.error()); }));
+  CHECK(nobody.error() == errc::connection_refused);
+  CHECK(nobody.read_some(buffer, ec) == 0);
+  CHECK(ec == errc::connection_refused);
+
+  nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
+  auto [a, b] = hosts.connect(acceptor);
+  a.abort();
+  REQUIRE(hosts.until([&] { return static_cast<bool>(b.error()); }));
+  CHECK(b.error() == errc::connection_reset);
+
+  auto [c, d] = hosts.connect(acceptor);
+  REQUIRE(c.write_some(buffer) == buffer.size());
+  REQUIRE(hosts.until([&] { return d.available() == buffer.size(); }));
+  d.close();  // with bytes unread
+  REQUIRE(hosts.until([&] { return static_cast<bool>(c.error()); }));
+  CHECK(c.error() == errc::connection_reset);
+}
+
+TEST_CASE("a socket's traffic class and buffers reach the other end's choice of channels") {
+  two_hosts hosts;
+  nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
+  acceptor.non_blocking(true);
+  nd::socket s(hosts.client);
+  s.non_blocking(true);
+  s.set_option(nd::traffic_class::latency);
+  s.set_option(nd::send_buffer_size{8192});
+  std::error_code ec;
+  s.connect({"10.0.0.1", 4000}, ec);
+  std::optional<nd::socket> accepted;
+  REQUIRE(hosts.until([&] {
+    nd::socket a = acceptor.accept(ec);
+    if (!ec) accepted.emplace(std::move(a));
+    return accepted.has_value() && s.connected();
+  }));
+  nd::traffic_class kind{};
+  accepted->get_option(kind);
+  CHECK(kind == nd::traffic_class::latency);
+  CHECK_THROWS_AS(s.set_option(nd::traffic_class::throughput), std::system_error);
+
+  const auto bytes = pattern(100'000);
+  std::size_t taken = 0;
+  while (const std::size_t n = s.write_some(std::span(bytes).subspan(taken), ec)) taken += n;
+  CHECK(ec == errc::would_block);
+  CHECK(taken <= 8192);
+  CHECK(s.unacknowledged() <= 8192);
+}
+
+TEST_CASE("an address that nobody has is unreachable") {
+  two_hosts hosts;
+  nd::socket s(hosts.client);
+  std::error_code ec;
+  s.connect({"10.0.0.77", 4000}, ec);
+  CHECK(ec == errc::host_unreachable);
+  s.connect({"192.168.1.1", 4000}, ec);
+  CHECK(ec == errc::host_unreachable);
+}
