@@ -17,7 +17,7 @@
 namespace nd::pmd {
 namespace {
 
-constexpr std::uint64_t standard_bytes = 16 << 20;
+constexpr std::uint64_t standard_bytes = 20 << 20;
 constexpr std::uint64_t least_mbufs = 512;
 constexpr unsigned cache_size = 256;
 

@@ -9,15 +9,15 @@
 
 namespace nd::pmd {
 
-/// Frees a pool that is whole. Where mbufs are missing somebody may still use them (another host, if
-/// net_ring joins them): it says so, and frees the pool when a later one goes and they are back.
+/// Frees a pool that is whole. Where mbufs are missing somebody may still use them (another host,
+/// if net_ring joins them): it says so, and frees the pool when a later one goes and they are back.
 struct free_pool {
   void operator()(rte_mempool* p) const noexcept;
 };
 using mempool_ptr = std::unique_ptr<rte_mempool, free_pool>;
 
 /// A pool of `count` mbufs with room for `data_room` bytes and our private area; `count` 0: as many
-/// as fit 16 MiB. Throws
+/// as fit 20 MiB. Throws
 /// std::system_error(errc::no_buffer_space) that says what would help, or errc::bad_option.
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room);
 

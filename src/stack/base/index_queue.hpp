@@ -34,10 +34,10 @@ class index_queue {
     begin_ = end_ = number;
   }
 
-  T& push(const T& value) {
+  T& push(T value) {  // by value: it may be one of our own, and those move
     if (size() == slots_.size()) grow();
     T& slot = (*this)[end_++];
-    slot = value;
+    slot = std::move(value);
     return slot;
   }
   void pop() noexcept { ++begin_; }

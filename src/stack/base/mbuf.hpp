@@ -33,9 +33,6 @@ struct segment {
   std::uint32_t length = 0;  ///< bytes
   std::uint32_t digest = 0;  ///< CRC32C state of the bytes (wire/checksum.hpp)
   segment_state state = segment_state::unsent;
-  /// The socket is gone while a channel still refers to the segment: who gets the channel's
-  /// verdict frees it.
-  bool orphan = false;
 };
 static_assert(sizeof(segment) <= 64);
 

@@ -41,14 +41,20 @@ constexpr std::array integer_suffixes{suffix{"", 1}, suffix{"K", 1 << 10}, suffi
 constexpr std::array duration_suffixes{suffix{"ns", 1}, suffix{"us", 1'000},
                                        suffix{"ms", 1'000'000}, suffix{"s", 1'000'000'000}};
 
-/// A number with one of the suffixes; false when the text is anything else or overflows.
+/// A number with one of the suffixes; false when the text is anything else. One that is too large
+/// for 64 bits is out of every row's bounds: it becomes the largest.
 bool parse(std::string_view text, std::span<const suffix> suffixes, std::int64_t& out) {
   std::int64_t number = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (ec != std::errc()) return false;
+  const bool too_large = ec == std::errc::result_out_of_range;
+  if (ec != std::errc() && !too_large) return false;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  for (const suffix& s : suffixes)
-    if (text == s.text) return !__builtin_mul_overflow(number, s.factor, &out);
+  for (const suffix& s : suffixes) {
+    if (text != s.text) continue;
+    if (too_large || __builtin_mul_overflow(number, s.factor, &out))
+      out = std::numeric_limits<std::int64_t>::max();
+    return true;
+  }
   return false;
 }
 

@@ -53,6 +53,7 @@ void channel::accept(instant now, const wire::handshake_body& peer) {
 
 bool channel::on_handshake(instant now, wire::packet_kind kind, const wire::handshake_body& body) {
   const bool init_ack = kind == wire::packet_kind::init_ack;
+  if (!init_ack && body.mtu < path_mtu::least) return false;
   const channel_action action =
       apply(init_ack ? channel_event::init_ack : channel_event::cookie_ack);
   if (action == channel_action::ignore) return false;
@@ -155,6 +156,7 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
     rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
   }
   probe_timeouts_ = 0;
+  last_progress_ = now;
 
   const auto ce_delta =
       static_cast<std::uint32_t>(header.ce_bytes) - static_cast<std::uint32_t>(ce_bytes_acked_);
@@ -179,11 +181,11 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
 }
 
 /// False when the packet is not in flight (any more).
-bool channel::acknowledge(std::uint64_t number, instant, record_verdicts& out) {
+bool channel::acknowledge(std::uint64_t number, instant now, record_verdicts& out) {
   const sent_packet& p = sent_[number];
   if (p.state != sent_packet::fate::in_flight) return false;
   if (p.probe_mtu != 0) {
-    mtu_.on_probe_acked(p.probe_mtu);
+    mtu_.on_probe_acked(p.probe_mtu, now);
     on_path_mtu_changed();
   } else if (p.bytes + config_.ip_overhead > path_mtu::base) {
     large_losses_ = 0;
@@ -253,13 +255,17 @@ void channel::on_path_mtu_changed() {
 
 // --- Time ---------------------------------------------------------------------------------------
 
-// RFC 9002, section 6.2.1. The backoff stops where enough probes still fit into peer_timeout.
+// RFC 9002, section 6.2.1. Once a peer is silent, enough probes must fit into peer_timeout, however
+// long the round trip seemed.
 instant channel::probe_timeout_deadline() const noexcept {
   if (sent_.bytes_in_flight() == 0) return instant::never();
-  const duration base = rtt_.probe_timeout(config_.max_ack_delay);
-  const duration longest = std::max(config_.peer_timeout / 8, base);
-  const duration backed_off = base * (std::int64_t{1} << std::min(probe_timeouts_, 20));
-  return last_sent_ + std::min(backed_off, longest);
+  duration wait = rtt_.probe_timeout(config_.max_ack_delay);
+  if (probe_timeouts_ > 0)
+    wait = std::min(wait * (std::int64_t{1} << std::min(probe_timeouts_, 20)),
+                    config_.peer_timeout / 8);
+  // Not from the last packet sent: who writes a little all the time would never ask.
+  const instant since = std::max(std::max(last_progress_, sent_.oldest().sent), last_probe_);
+  return since + wait;
 }
 
 instant channel::next_deadline() const noexcept {
@@ -299,6 +305,7 @@ bool channel::on_timer(instant now, record_verdicts& out) {
       return false;
     ++probe_timeouts_;
     ++stats_.probe_timeouts;
+    last_probe_ = now;
     pings_due_ = 1;
   } else if (keepalive_on_ && sent_.bytes_in_flight() == 0 &&
              now - std::max(last_heard_, last_sent_) >= config_.keepalive) {

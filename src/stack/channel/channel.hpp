@@ -186,6 +186,8 @@ class channel {
   int probe_timeouts_ = 0;
   int pings_due_ = 0;
   instant last_sent_;
+  instant last_probe_;     ///< when a probe timeout fired
+  instant last_progress_;  ///< when something was acknowledged
   instant loss_deadline_ = instant::never();
   instant pacing_deadline_ = instant::never();
 

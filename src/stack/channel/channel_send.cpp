@@ -31,7 +31,7 @@ wire::channel_header channel::header_for(instant now, wire::packet_kind kind) co
   wire::channel_header h;
   h.version = wire::nd_version;
   h.kind = kind;
-  const std::int64_t delay = ack_pending_ ? (now - largest_arrived_at_).ns() / 256 : 0;
+  const std::int64_t delay = (now - largest_arrived_at_).ns() / 256;
   h.ack_delay = static_cast<std::uint16_t>(std::clamp<std::int64_t>(delay, 0, 0xffff));
   h.channel = peer_id_;
   h.tag = peer_tag_;

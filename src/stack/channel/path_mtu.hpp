@@ -37,15 +37,16 @@ class path_mtu {
   }
   /// When wanted_probe() may change with time alone.
   instant next_deadline() const noexcept {
-    return searched() && current_ < limit_ ? raise_at_ : instant::never();
+    return searched() && current_ + step <= limit_ ? raise_at_ : instant::never();
   }
 
   void on_probe_sent() noexcept { in_flight_ = true; }
 
-  void on_probe_acked(std::uint16_t size) noexcept {
+  void on_probe_acked(std::uint16_t size, instant now) noexcept {
     in_flight_ = false;
     losses_ = 0;
     current_ = std::max(current_, size);
+    if (searched()) raise_at_ = now + raise_interval;
   }
 
   void on_probe_lost(std::uint16_t size, instant now) noexcept {

@@ -11,15 +11,16 @@ std::uint64_t pool_bytes(rte_mempool* pool) noexcept {
 
 }  // namespace
 
-// Half of the receive pool may be claimed by grants, a quarter by out-of-order bytes; the rest is
-// for the device's descriptors and for what is on its way to applications.
+// 3/8 of the receive pool may be granted, which takes twice as much when applications do not read
+// (receive_queue::deliver); the rest is for the device's descriptors. A quarter may be out of
+// order.
 host::host(const host_config& config, port& device, instant now)
     : config_(config),
       port_(device),
       random_(config.seed),
       timers_(now),
       mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
-      credit_(pool_bytes(config.rx_pool) / 2),
+      credit_(pool_bytes(config.rx_pool) / 8 * 3),
       out_of_order_{.limit = pool_bytes(config.rx_pool) / 4},
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
@@ -48,8 +49,26 @@ host::~host() {
       if (r.segment != nullptr) rte_pktmbuf_free(r.segment);
   }
   timers_.disarm(neighbor_wake_);
+  drop_requests();
   rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(tx_count_));
   for (auto& [port, listener] : listeners_) delete listener;
+}
+
+/// What applications asked for and nobody will serve: their links still have to go.
+void host::drop_requests() {
+  while (app_end* end = mailbox_.pop()) {
+    const std::uint32_t requests = end->requests.load(std::memory_order_acquire);
+    if (end->what == app_end::kind::listener) {
+      auto* listener = static_cast<listener_link*>(end);
+      if ((requests & request_close) == 0) continue;
+      listeners_.erase(listener->port);
+      delete listener;
+      continue;
+    }
+    auto* link = static_cast<socket_link*>(end);
+    if ((requests & request_connect) != 0) link->release();
+    if ((requests & request_close) != 0) link->release();
+  }
 }
 
 std::size_t host::poll(instant now) {

@@ -38,6 +38,7 @@ packet_route host::route_to(std::uint32_t ip, const mac_address& mac, std::uint8
 /// Sends a packet with a body to somebody with whom there is no channel.
 void host::answer(const received_packet& in, const wire::channel_header& header,
                   std::span<const std::byte> body) {
+  if (tx_count_ == tx_.size()) return;  // the device is full; whoever asked asks again
   rte_mbuf* m = allocate_segment(config_.packet_pool);
   if (m == nullptr) {
     ++stats_.tx_no_mbuf;
@@ -74,7 +75,8 @@ void host::on_init(instant now, const received_packet& in) {
 
 void host::on_cookie_echo(instant now, const received_packet& in) {
   const wire::handshake_body* echo = body_of(in);
-  if (echo == nullptr || echo->traffic_class >= traffic_classes || echo->mtu < path_mtu::least) {
+  if (echo == nullptr || echo->traffic_class >= traffic_classes || echo->mtu < path_mtu::least ||
+      echo->channel == 0 || echo->tag == 0) {
     ++stats_.drop_malformed;
     return;
   }
@@ -245,7 +247,10 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   p.resets.clear();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
-    if (reconnect && s.sock.state() == socket_state::sync_sent) return;
+    if (reconnect && s.sock.state() == socket_state::sync_sent) {
+      s.sock.repeat_sync();
+      return settle(now, s, socket_outcome::ok);
+    }
     s.sock.fail(error);
     settle(now, s, socket_outcome::ok);
   });

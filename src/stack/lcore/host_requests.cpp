@@ -49,7 +49,7 @@ void host::on_listener_request(instant now, listener_link& link, std::uint32_t r
     // Nobody will accept these: a close with an application that never was.
     while (socket_link* waiting = link.accepted.pop()) {
       if (socket_entry* s = sockets_.find(waiting->owner))
-        settle(now, *s, socket_outcome::unwanted);
+        settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
       waiting->release();
     }
   }
@@ -58,6 +58,7 @@ void host::on_listener_request(instant now, listener_link& link, std::uint32_t r
 
 socket_entry* host::create_socket(socket_link& link, const socket_key& key,
                                   std::uint64_t connection, peer& p) {
+  if (credit_.held() >= credit_.limit()) return nullptr;
   socket_entry* s = sockets_.create(environment_, &link, key, connection, p);
   if (s == nullptr) return nullptr;
   link.owner = s->sock.handle();
@@ -123,6 +124,7 @@ void host::run_timers(instant now) {
         const bool alive = entry.chan.on_timer(now, verdicts_);
         apply_verdicts(now, entry.owner);
         if (alive) {
+          if (entry.chan.max_payload() != entry.payload) on_path_mtu(entry);
           activate(entry);
         } else {
           const bool opening = entry.chan.state() != channel_state::open;

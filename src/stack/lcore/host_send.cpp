@@ -1,5 +1,6 @@
 // Frames out: sockets push records onto channels, channels make packets, the device takes bursts.
 #include <algorithm>
+#include <cassert>
 
 #include "lcore/host.hpp"
 
@@ -73,7 +74,13 @@ void host::push_class(instant now, peer::per_class& c) {
       if (chosen == no_channel) return;  // the ready queue is their wait list
       channel_entry& e = *c.channels[chosen];
       const auto record = s->sock.next_record(now, e.chan.max_payload());
-      if (!record) break;
+      if (!record) {
+        if (!s->sock.wants_to_send()) break;
+        // It has bytes, but no mbuf to cut them into: again in the next turn, behind the others.
+        c.ready.pop();
+        c.ready.push(*s);
+        return;
+      }
       e.chan.queue(*record);
       activate(e);
     }
@@ -119,7 +126,9 @@ void host::transmit(rte_mbuf* packet, const packet_route& route) {
   enqueue(packet);
 }
 
+/// Callers have seen that there is room.
 void host::enqueue(rte_mbuf* frame) {
+  assert(tx_count_ < tx_.size());
   ++stats_.tx_packets;
   stats_.tx_bytes += frame->pkt_len;
   tx_[tx_count_++] = frame;

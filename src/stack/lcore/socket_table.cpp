@@ -35,11 +35,9 @@ socket_entry* socket_table::create(const socket_environment& environment, socket
   const std::uint32_t index = free_.back();
   slot& s = slots_[index];
   const wire::socket_handle handle{index, s.generation + 1};
+  if (rte_hash_add_key_data(hash_.get(), &key, nullptr) != 0) return nullptr;
   s.entry = std::make_unique<socket_entry>(environment, link, key, handle, connection, p);
-  if (rte_hash_add_key_data(hash_.get(), &key, s.entry.get()) != 0) {
-    s.entry.reset();
-    return nullptr;
-  }
+  rte_hash_add_key_data(hash_.get(), &key, s.entry.get());  // replaces, which can't fail
   s.generation = handle.generation;
   free_.pop_back();
   ++size_;

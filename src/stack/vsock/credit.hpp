@@ -15,11 +15,11 @@ class credit_pool {
   std::uint64_t held() const noexcept { return held_; }
   std::uint64_t limit() const noexcept { return limit_; }
 
-  /// Takes up to `wanted` bytes, at most 1/16 of what is free but 1 KiB where there is as much: the
-  /// last ones to ask still get something.
-  std::uint64_t take(std::uint64_t wanted) noexcept {
+  /// Takes up to `wanted` bytes, at most 1/`divisor` of what is free but 1 KiB where there is as
+  /// much: the last ones to ask still get something.
+  std::uint64_t take(std::uint64_t wanted, std::uint64_t divisor) noexcept {
     const std::uint64_t free = limit_ - held_;
-    const std::uint64_t share = std::max<std::uint64_t>(free / 16, std::uint64_t{1} << 10);
+    const std::uint64_t share = std::max<std::uint64_t>(free / divisor, std::uint64_t{1} << 10);
     const std::uint64_t given = std::min({wanted, share, free});
     held_ += given;
     return given;
@@ -34,18 +34,25 @@ class credit_pool {
 /// One socket's grants: an absolute offset, monotone.
 class receive_credit {
  public:
-  /// What a peer may send before it has shown that it will.
+  /// What a peer may send before it has shown that it will, at most: thousands may be idle.
   static constexpr std::uint64_t initial_grant = 64 << 10;
 
   receive_credit(credit_pool& pool, std::uint64_t window) noexcept : pool_(pool), window_(window) {
-    granted_ = pool_.take(std::min(window_, initial_grant));
+    held_until_ = granted_ = pool_.take(std::min(window_, initial_grant), 1024);
   }
-  ~receive_credit() { pool_.give_back(granted_ - consumed_); }
+  ~receive_credit() { pool_.give_back(held_until_ - consumed_); }
   receive_credit(const receive_credit&) = delete;
   receive_credit& operator=(const receive_credit&) = delete;
 
   /// Offset up to which the peer may send.
   std::uint64_t granted() const noexcept { return granted_; }
+
+  /// The peer's stream ends at `offset`: what was granted beyond is not needed.
+  void on_final_offset(std::uint64_t offset) noexcept {
+    pool_.give_back(held_until_ - offset);
+    held_until_ = offset;
+    ended_ = true;
+  }
 
   /// The application has read up to `offset`. True when the window has opened by 1/16 since the
   /// last grant (nd_window_size): worth telling the peer.
@@ -60,16 +67,18 @@ class receive_credit {
  private:
   bool extend(std::uint64_t least) noexcept {
     const std::uint64_t target = consumed_ + window_;
-    if (target < granted_ + least) return false;
-    const std::uint64_t got = pool_.take(target - granted_);
-    granted_ += got;
+    if (ended_ || target < granted_ + least) return false;
+    const std::uint64_t got = pool_.take(target - granted_, 16);
+    held_until_ = granted_ += got;
     return got > 0;
   }
 
   credit_pool& pool_;
   std::uint64_t window_;
   std::uint64_t granted_ = 0;
+  std::uint64_t held_until_ = 0;  ///< of the grant, what memory is held for
   std::uint64_t consumed_ = 0;
+  bool ended_ = false;
 };
 
 }  // namespace nd::core

@@ -44,11 +44,13 @@ receive_queue::result receive_queue::insert(mbuf_ptr& packet, std::span<std::byt
   return result::in_order;
 }
 
-// Small payloads are added to the mbuf before them where they fit: an mbuf that holds a few bytes
-// takes as much memory as a full one.
+// Small payloads are added to the mbuf before them where they fit, and all that fit once the
+// application lags: an mbuf that holds a few bytes takes as much memory as a full one, and those
+// that wait must be half full at least (host.cpp counts on it).
 bool receive_queue::deliver(mbuf_ptr& packet, std::span<std::byte> payload, bool alone) {
   const std::size_t size = payload.size();
-  if (open_ != nullptr && size <= rte_pktmbuf_tailroom(open_) && size <= open_->buf_len / 4) {
+  if (open_ != nullptr && size <= rte_pktmbuf_tailroom(open_) &&
+      (lagging_ || size <= open_->buf_len / 4)) {
     std::memcpy(rte_pktmbuf_append(open_, static_cast<std::uint16_t>(size)), payload.data(), size);
   } else {
     rte_mbuf* m;
@@ -143,6 +145,11 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
 }
 
 bool receive_queue::hand_over(spsc_ring<rte_mbuf>& to_app) {
+  lagging_ = !move_to(to_app);
+  return !lagging_;
+}
+
+bool receive_queue::move_to(spsc_ring<rte_mbuf>& to_app) noexcept {
   const bool hungry = to_app.empty();
   while (rte_mbuf* m = ready_.front()) {
     const std::uint64_t bytes = m->data_len;

@@ -66,6 +66,7 @@ class receive_queue {
   std::uint64_t out_of_order_memory() const noexcept { return memory_; }
 
  private:
+  bool move_to(spsc_ring<rte_mbuf>& to_app) noexcept;
   bool deliver(mbuf_ptr& packet, std::span<std::byte> payload, bool alone);
   void deliver_waiting();
   result keep_out_of_order(mbuf_ptr& packet, std::span<std::byte> payload, std::uint64_t offset,
@@ -79,6 +80,7 @@ class receive_queue {
   std::uint64_t next_offset_ = 0;
   std::uint64_t handed_over_ = 0;
   std::uint64_t memory_ = 0;  ///< true size of waiting_
+  bool lagging_ = false;      ///< the application has more to read than it took
   rte_mbuf* open_ = nullptr;  ///< the last in-order mbuf, while small records may still be added
   segment_list ready_;        ///< in order, complete
   segment_list waiting_;      ///< the out-of-order queue, sorted, without overlaps

@@ -14,15 +14,12 @@ std::uint32_t digest_of(std::span<const std::byte> bytes, bool digests) noexcept
 
 }  // namespace
 
-// A channel may still refer to what is queued or in flight: it gets those as orphans, and its
-// verdict frees them.
+// A channel may still refer to what is queued or in flight: who gets its verdict, and finds no
+// socket, frees those.
 send_queue::~send_queue() {
   while (rte_mbuf* m = list_.pop_front()) {
-    segment& s = segment_of(m);
-    if (s.state == segment_state::queued || s.state == segment_state::in_flight)
-      s.orphan = true;
-    else
-      rte_pktmbuf_free(m);
+    const segment_state state = segment_of(m).state;
+    if (state == segment_state::unsent || state == segment_state::lost) rte_pktmbuf_free(m);
   }
 }
 

@@ -154,6 +154,7 @@ socket_outcome socket::on_fin(std::uint64_t final_offset) noexcept {
   if (final_offset < receive_.next_offset() || final_offset > credit_.granted())
     return socket_outcome::protocol_error;
   final_offset_ = final_offset;
+  credit_.on_final_offset(final_offset);
   if (final_offset == receive_.next_offset()) {
     fin_reached_ = true;
     apply(socket_event::fin);
@@ -309,6 +310,7 @@ void socket::fail(errc error) noexcept {
   if (state_ == socket_state::closed) return;
   hand_over();
   apply(socket_event::reset);
+  connect_deadline_ = credit_probe_at_ = orphan_deadline_ = instant::never();
   link_->error.store(static_cast<int>(error), std::memory_order_relaxed);
   link_->status.fetch_or(socket_link::failed, std::memory_order_release);
 }

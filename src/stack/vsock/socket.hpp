@@ -87,6 +87,8 @@ class socket {
   bool wants_to_send() const noexcept;
   /// Bytes or a FIN have not reached the peer yet.
   bool has_unfinished_sending() const noexcept;
+  /// The peer that SYNC reached has gone: another must get it.
+  void repeat_sync() noexcept { due_ |= due_sync; }
   /// The peer may know of this connection.
   bool sync_was_sent() const noexcept { return sync_sent_; }
   /// The next record, in a packet that takes `max_payload` bytes of it.

@@ -29,14 +29,13 @@ enum class packet_kind : std::uint8_t {
 struct channel_header {
   std::uint8_t version;
   packet_kind kind;
-  be16
-      ack_delay;  ///< units of 256 ns, from the largest number's arrival to this packet; 0: no news
-  be32 channel;   ///< the receiver's id for this channel; steers to its lcore
-  be32 tag;       ///< the receiver's verification tag
-  be32 number;    ///< packet number, low 32 bits; `ack`: that of the next numbered packet
-  be32 floor;     ///< all numbers below are acknowledged or given up by the sender of this
-  be32 ack;       ///< all numbers of the other direction below this arrived or were given up
-  be32 ce_bytes;  ///< bytes received with CE so far, low 32 bits (RFC 8257, section 3.2)
+  be16 ack_delay;  ///< units of 256 ns, from the largest number's arrival to this packet
+  be32 channel;    ///< the receiver's id for this channel; steers to its lcore
+  be32 tag;        ///< the receiver's verification tag
+  be32 number;     ///< packet number, low 32 bits; `ack`: that of the next numbered packet
+  be32 floor;      ///< all numbers below are acknowledged or given up by the sender of this
+  be32 ack;        ///< all numbers of the other direction below this arrived or were given up
+  be32 ce_bytes;   ///< bytes received with CE so far, low 32 bits (RFC 8257, section 3.2)
 };
 static_assert(sizeof(channel_header) == 28 && alignof(channel_header) == 1);
 

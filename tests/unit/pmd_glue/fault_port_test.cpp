@@ -175,7 +175,7 @@ TEST_CASE("the same seed makes the same faults, another seed others", "[fault_po
 }
 
 TEST_CASE("rates are about those asked for", "[fault_port]") {
-  nd::test::pool pool(64);
+  nd::test::pool pool(256);
   const std::uint64_t seed = GENERATE(1, 2, 3);
   CAPTURE(seed);
   constexpr std::uint32_t count = 10'000;

@@ -12,19 +12,19 @@ using nd::core::receive_credit;
 
 TEST_CASE("a pool gives what is wanted, a share at a time, to the last byte", "[credit]") {
   credit_pool pool(160'000);
-  CHECK(pool.take(5000) == 5000);
-  CHECK(pool.take(100'000) == (160'000 - 5000) / 16);
+  CHECK(pool.take(5000, 16) == 5000);
+  CHECK(pool.take(100'000, 16) == (160'000 - 5000) / 16);
   std::uint64_t given = pool.held();
   for (int i = 0; i < 10'000; ++i) {
-    const std::uint64_t got = pool.take(1'000'000);
+    const std::uint64_t got = pool.take(1'000'000, 16);
     if (got == 0) break;
     given += got;
     REQUIRE(pool.held() == given);
   }
   CHECK(given == pool.limit());
-  CHECK(pool.take(1) == 0);
+  CHECK(pool.take(1, 16) == 0);
   pool.give_back(10);
-  CHECK(pool.take(100) == 10);
+  CHECK(pool.take(100, 16) == 10);
 }
 
 TEST_CASE("a socket starts with the initial grant, or its window where that is smaller",
@@ -106,6 +106,21 @@ TEST_CASE("grants are monotone, bounded by the window, and all together by the p
     REQUIRE(held <= pool.limit());
   }
   sockets.clear();
+  CHECK(pool.held() == 0);
+}
+
+TEST_CASE("a stream that ends gives back what it will not use", "[credit]") {
+  credit_pool pool(1 << 30);
+  {
+    receive_credit credit(pool, 16'000);
+    credit.on_consumed(500);
+    credit.on_final_offset(2000);
+    CHECK(pool.held() == 1500);
+    CHECK(credit.granted() == 16'000);  // never taken back
+    CHECK_FALSE(credit.on_consumed(2000));
+    CHECK_FALSE(credit.on_notification());
+    CHECK(pool.held() == 0);
+  }
   CHECK(pool.held() == 0);
 }
 
