@@ -52,14 +52,21 @@ fault_spec parse_fault_spec(std::string_view text) {
     }
     const auto found = std::ranges::find(chances, name, [](const auto& c) { return c.first; });
     if (found == chances.end()) refuse(part, "not one of loss, dup, reorder, corrupt, ecn, seed");
-    if (!parse_number(value, *found->second) || *found->second < 0 || *found->second > 1)
+    // Written so that a NaN is refused too.
+    if (!parse_number(value, *found->second) || !(*found->second >= 0 && *found->second <= 1))
       refuse(part, "not a probability from 0 to 1");
   }
   return spec;
 }
 
 fault_port::fault_port(std::unique_ptr<port> inner, const fault_spec& spec)
-    : inner_(std::move(inner)), spec_(spec), random_(spec.seed) {}
+    : inner_(std::move(inner)),
+      capabilities_(inner_->capabilities()),
+      spec_(spec),
+      random_(spec.seed) {
+  // A device would compute the right checksum of the wrong bytes.
+  if (spec_.corrupt > 0) capabilities_.tx_udp_checksum = false;
+}
 
 fault_port::~fault_port() {
   for (const held_frame& h : held_) rte_pktmbuf_free(h.frame);

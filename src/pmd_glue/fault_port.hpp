@@ -33,7 +33,7 @@ class fault_port final : public port {
   fault_port(std::unique_ptr<port> inner, const fault_spec& spec);
   ~fault_port() override;
 
-  const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
+  const port_capabilities& capabilities() const noexcept override { return capabilities_; }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     return inner_->rx_burst(now, frames);
   }
@@ -55,6 +55,7 @@ class fault_port final : public port {
   void flush(instant now);
 
   std::unique_ptr<port> inner_;
+  port_capabilities capabilities_;
   fault_spec spec_;
   rng random_;
   std::deque<held_frame> held_;

@@ -103,17 +103,17 @@ void channel::return_queue(record_verdicts& out) {
 
 // --- Receiving ----------------------------------------------------------------------------------
 
-received_numbers::verdict channel::classify(const wire::channel_header& header) const noexcept {
-  return received_.classify(seq32(header.number).widen(received_.end()));
+received_numbers::verdict channel::classify(const wire::channel_header& header) noexcept {
+  const std::uint64_t number = seq32(header.number).widen(received_.end());
+  received_.forget_below(std::min(seq32(header.floor).widen(number), number));
+  return received_.classify(number);
 }
 
 void channel::on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
                           std::size_t bytes, bool congestion_experienced) {
   const std::uint64_t number = seq32(header.number).widen(received_.end());
-  const std::uint64_t floor = std::min(seq32(header.floor).widen(number), number);
   if (number >= received_.end()) largest_arrived_at_ = now;
   received_.insert(number);
-  received_.forget_below(floor);
   if (congestion_experienced) {
     ce_bytes_ += bytes;
     ++stats_.ce_packets_received;

@@ -86,7 +86,9 @@ class channel {
   /// was never sent: nothing was changed then.
   bool on_acknowledgement(instant now, const wire::channel_header& header,
                           std::span<const wire::ack_range> ranges, record_verdicts& out);
-  received_numbers::verdict classify(const wire::channel_header& header) const noexcept;
+  /// Whether a numbered packet is new. What its sender says that it has given up is forgotten
+  /// first: the window of numbers that can be remembered starts behind it.
+  received_numbers::verdict classify(const wire::channel_header& header) noexcept;
   /// The numbered packet's contents were kept: it will be acknowledged. `turn` counts the turns of
   /// the caller's loop.
   void on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
@@ -105,6 +107,9 @@ class channel {
   }
   void queue(const wire::record& r) { queue_.push(r); }
   std::size_t queued() const noexcept { return queue_.size(); }
+  /// Records are queued that congestion window or pacing hold back: an acknowledgement or the timer
+  /// will change that.
+  bool held_back() const noexcept { return held_back_ && !queue_.empty(); }
   /// The next packet that window and pacing allow, from its channel header on; null when there is
   /// none, or no mbuf.
   rte_mbuf* next_packet(instant now, rte_mempool* pool);
@@ -185,6 +190,7 @@ class channel {
   int large_losses_ = 0;  ///< packets above the base MTU lost since one was acknowledged
   int probe_timeouts_ = 0;
   int pings_due_ = 0;
+  bool held_back_ = false;
   instant last_sent_;
   instant last_probe_;     ///< when a probe timeout fired
   instant last_progress_;  ///< when something was acknowledged

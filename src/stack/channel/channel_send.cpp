@@ -62,10 +62,12 @@ rte_mbuf* channel::next_packet(instant now, rte_mempool* pool) {
 }
 
 bool channel::window_allows(instant now) noexcept {
+  held_back_ = true;
   if (sent_.bytes_in_flight() >= congestion_->window()) return false;
   const instant when = pacer_.next_send(now);
   pacing_deadline_ = when > now ? when : instant::never();
-  return when <= now;
+  held_back_ = when > now;
+  return !held_back_;
 }
 
 rte_mbuf* channel::handshake_packet(instant now, rte_mempool* pool) {

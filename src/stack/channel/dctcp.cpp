@@ -27,8 +27,8 @@ class dctcp final : public congestion_control {
 
   bool on_loss(const congestion_loss& loss) noexcept override {
     if (loss.persistent) {
+      threshold_ = std::max(window_ / 2, minimum());
       window_ = minimum();
-      threshold_ = std::max(threshold_ / 2, minimum());
       recovery_start_ = loss.now;
       return true;
     }

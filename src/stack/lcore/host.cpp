@@ -84,7 +84,12 @@ std::size_t host::poll(instant now) {
 }
 
 instant host::next_deadline() const noexcept {
-  if (tx_count_ > 0 || !active_channels_.empty() || !active_peers_.empty()) return instant(0);
+  constexpr instant at_once{0};
+  if (tx_count_ > 0 || !mailbox_.empty()) return at_once;
+  for (const channel_entry* e : active_channels_)
+    if (e->chan.ack_pending() || (e->chan.queued() > 0 && !e->chan.held_back())) return at_once;
+  for (const peer* p : active_peers_)
+    if (p->can_push()) return at_once;
   return timers_.next_expiry();
 }
 

@@ -192,7 +192,7 @@ void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
   if (!mac) {
     if (!config_.address.on_link(p.ip)) return fail_unreachable(now, p.ip);
     neighbors_.resolve(now, p.ip);
-    timers_.arm_no_later(neighbor_wake_, now);
+    timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
     return;
   }
   const std::int64_t wanted =

@@ -70,6 +70,14 @@ struct peer {
   std::uint64_t epoch = 0;  ///< 0: not known yet
   std::array<per_class, traffic_classes> classes;
   std::deque<wire::record> resets;  ///< records without an owner, sent before all others
+  /// Somebody has something to send, and a channel takes it.
+  bool can_push() const noexcept {
+    for (const per_class& c : classes)
+      for (const channel_entry* e : c.channels)
+        if (e->chan.queue_room() > 0 && (!c.ready.empty() || !resets.empty())) return true;
+    return false;
+  }
+
   memory_budget out_of_order;
   std::size_t sockets = 0;
 

@@ -115,6 +115,9 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
     payload = payload.subspan(overlap);
     offset += overlap;
   }
+  rte_mbuf* behind = before != nullptr ? segment_list::after(before) : waiting_.front();
+  if (covered(behind, offset, offset + payload.size())) return result::duplicate;
+
   const std::uint32_t size = true_size(packet.get());
   if (memory_ + size > socket_limit_ || !budget_.has_room(size)) return result::no_memory;
   mbuf_ptr kept = alone ? std::move(packet) : mbuf_ptr(copy_of(payload, pool_));
@@ -122,7 +125,6 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
 
   // From here on nothing fails: what was acknowledged before is only dropped for bytes that cover
   // it. One that reaches further than the new bytes keeps its place, and they end where it starts.
-  rte_mbuf* behind = before != nullptr ? segment_list::after(before) : waiting_.front();
   while (behind != nullptr && end_of(behind) <= offset + payload.size()) {
     rte_mbuf* covered = behind;
     behind = segment_list::after(behind);
@@ -142,6 +144,18 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
   memory_ += true_size(m);
   budget_.take(true_size(m));
   return result::out_of_order;
+}
+
+/// All of [offset, end) lies in `from` and those behind it.
+bool receive_queue::covered(rte_mbuf* from, std::uint64_t offset, std::uint64_t end) noexcept {
+  for (; from != nullptr && segment_of(from).offset <= offset && offset < end;
+       from = segment_list::after(from))
+    offset = std::max(offset, end_of(from));
+  return offset >= end;
+}
+
+std::uint64_t receive_queue::end_offset() const noexcept {
+  return waiting_.empty() ? next_offset_ : end_of(waiting_.back());
 }
 
 bool receive_queue::hand_over(spsc_ring<rte_mbuf>& to_app) {

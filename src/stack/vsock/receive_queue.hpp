@@ -55,6 +55,8 @@ class receive_queue {
 
   /// All bytes below have arrived.
   std::uint64_t next_offset() const noexcept { return next_offset_; }
+  /// Offset behind the last byte that has arrived.
+  std::uint64_t end_offset() const noexcept;
 
   /// Moves in-order bytes to the application. A mbuf that may still be filled by small records is
   /// kept back while the application has others to read: returns false while something was kept.
@@ -72,6 +74,7 @@ class receive_queue {
   result keep_out_of_order(mbuf_ptr& packet, std::span<std::byte> payload, std::uint64_t offset,
                            bool alone);
   void drop_waiting(rte_mbuf* m) noexcept;
+  static bool covered(rte_mbuf* from, std::uint64_t offset, std::uint64_t end) noexcept;
   rte_mbuf* position_for(std::uint64_t offset) const noexcept;
 
   rte_mempool* pool_;

@@ -132,6 +132,7 @@ socket_outcome socket::on_data(mbuf_ptr& packet, const wire::record_view& record
     return socket_outcome::protocol_error;
   if (application_gone_ || receive_shut_down_) return socket_outcome::unwanted;
 
+  const std::uint64_t before = receive_.next_offset();
   switch (receive_.insert(packet, record.payload, offset, alone)) {
     case receive_queue::result::no_memory: return socket_outcome::no_memory;
     case receive_queue::result::duplicate: return socket_outcome::ignored;
@@ -140,7 +141,7 @@ socket_outcome socket::on_data(mbuf_ptr& packet, const wire::record_view& record
       return socket_outcome::ok;
     case receive_queue::result::in_order: break;
   }
-  environment_.stats.payload_bytes_received += record.payload.size();
+  environment_.stats.payload_bytes_received += receive_.next_offset() - before;
   if (final_offset_ == receive_.next_offset()) fin_reached_ = true;
   if (fin_reached_) apply(socket_event::fin);
   return socket_outcome::ok;
@@ -151,7 +152,7 @@ socket_outcome socket::on_fin(std::uint64_t final_offset) noexcept {
     return *final_offset_ == final_offset ? socket_outcome::ignored
                                           : socket_outcome::protocol_error;
   }
-  if (final_offset < receive_.next_offset() || final_offset > credit_.granted())
+  if (final_offset < receive_.end_offset() || final_offset > credit_.granted())
     return socket_outcome::protocol_error;
   final_offset_ = final_offset;
   credit_.on_final_offset(final_offset);

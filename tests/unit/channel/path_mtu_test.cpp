@@ -25,7 +25,7 @@ int search(path_mtu& mtu, std::uint16_t real, instant now, double loss = 0,
     REQUIRE(mtu.wanted_probe(now) == 0);  // one at a time
     const bool arrives = size <= real && (random == nullptr || !random->chance(loss));
     if (arrives)
-      mtu.on_probe_acked(size, nd::instant(1));
+      mtu.on_probe_acked(size, now);
     else
       mtu.on_probe_lost(size, now);
   }
@@ -110,7 +110,7 @@ TEST_CASE("single losses of probes do not mislead the search", "[path_mtu]") {
   }
   REQUIRE(mtu.wanted_probe(start) == 9000);
   mtu.on_probe_sent();
-  mtu.on_probe_acked(9000, nd::instant(1));
+  mtu.on_probe_acked(9000, start);
   CHECK(mtu.current() == 9000);
 }
 

@@ -159,7 +159,7 @@ TEST_CASE("A reset in the middle of a transfer frees everything", "[pair][connec
   require_nothing_left(p);
 }
 
-TEST_CASE("A closed listener ends the connections that wait", "[pair][connection][!mayfail]") {
+TEST_CASE("A closed listener ends the connections that wait", "[pair][connection]") {
   const int writes = GENERATE(0, 1, 2, 5);
   CAPTURE(writes);
   host_pair p;

@@ -57,8 +57,7 @@ TEST_CASE("A silent death is noticed", "[pair][peer]") {
   REQUIRE(p.mbufs_in_use() == 0);
 }
 
-TEST_CASE("A silent death is noticed by one who writes a little now and then",
-          "[pair][peer][!mayfail]") {
+TEST_CASE("A silent death is noticed by one who writes a little now and then", "[pair][peer]") {
   const duration interval = duration::milliseconds(GENERATE(1, 5, 20, 30, 35));
   CAPTURE(interval.ns());
   host_pair p;
@@ -122,7 +121,7 @@ TEST_CASE("A restarted peer is known by its epoch", "[pair][peer]") {
   require_nothing_left(p);
 }
 
-TEST_CASE("A peer that restarts while a connect waits for its answer", "[pair][peer][!mayfail]") {
+TEST_CASE("A peer that restarts while a connect waits for its answer", "[pair][peer]") {
   host_pair p;
   {
     app_listener first(p.host(1), 80);

@@ -41,7 +41,7 @@ TEST_CASE("A device that takes few frames, or none for a while", "[pair][shortag
   require_nothing_left(p);
 }
 
-TEST_CASE("Handshake answers wait for a device that is full", "[.][pair][shortage][crash]") {
+TEST_CASE("Handshake answers wait for a device that is full", "[pair][shortage]") {
   host_pair p;
   std::vector<std::byte> init;
   p.net.on_frame = [&](made_frame& f, frame_fate&) {
@@ -141,8 +141,7 @@ TEST_CASE("Both write all they can before they read", "[pair][shortage]") {
   require_nothing_left(p);
 }
 
-TEST_CASE("A segment longer than the credit waits for an mbuf to be cut into",
-          "[.][pair][shortage][hang]") {
+TEST_CASE("A segment longer than the credit waits for an mbuf to be cut into", "[pair][shortage]") {
   host_pair p({.adjust = [](settings& s) { s.receive_buffer = 4096; }});
   {
     connection c(p);
@@ -161,7 +160,7 @@ TEST_CASE("A segment longer than the credit waits for an mbuf to be cut into",
   require_nothing_left(p);
 }
 
-TEST_CASE("Unread messages do not deafen their host", "[pair][shortage][!mayfail]") {
+TEST_CASE("Unread messages do not deafen their host", "[pair][shortage]") {
   const auto size = static_cast<std::size_t>(GENERATE(40, 600, 740));
   CAPTURE(size);
   host_pair p({.rx_mbufs = 512, .tx_mbufs = 4096});
@@ -187,7 +186,7 @@ TEST_CASE("Unread messages do not deafen their host", "[pair][shortage][!mayfail
   require_nothing_left(p);
 }
 
-TEST_CASE("Receive memory runs out and comes back", "[pair][shortage][!mayfail]") {
+TEST_CASE("Receive memory runs out and comes back", "[pair][shortage]") {
   const std::uint64_t seed = GENERATE(1, 2, 3, 4);
   CAPTURE(seed);
   host_pair p({.seed = seed, .rx_mbufs = 512});

@@ -158,7 +158,7 @@ TEST_CASE("every byte comes out once and in order, however it comes in", "[recei
 }
 
 TEST_CASE("bytes that lie in two neighbours are a duplicate, and take no memory",
-          "[receive_queue][!mayfail]") {
+          "[receive_queue]") {
   nd::test::pool pool(16);
   const bool alone = GENERATE(true, false);
   reader r(pool, plenty, plenty);
@@ -169,7 +169,7 @@ TEST_CASE("bytes that lie in two neighbours are a duplicate, and take no memory"
   CHECK(r.queue().out_of_order_memory() == memory);
 }
 
-TEST_CASE("bytes that were there take no more memory", "[receive_queue][!mayfail]") {
+TEST_CASE("bytes that were there take no more memory", "[receive_queue]") {
   const std::uint64_t seed = GENERATE(range(1, 4));
   CAPTURE(seed);
   nd::rng random(seed);
