@@ -13,8 +13,8 @@ timer_wheel::timer_wheel(instant start) noexcept
 
 // Rounded up, so that a timer never fires early.
 std::uint64_t timer_wheel::tick_at_or_after(instant t) noexcept {
-  constexpr std::int64_t tick_ns = std::int64_t{1} << tick_shift;
-  return t.ns() <= 0 ? 0 : static_cast<std::uint64_t>(t.ns() + tick_ns - 1) >> tick_shift;
+  constexpr std::uint64_t tick_ns = std::uint64_t{1} << tick_shift;
+  return t.ns() <= 0 ? 0 : (static_cast<std::uint64_t>(t.ns()) + tick_ns - 1) >> tick_shift;
 }
 
 void timer_wheel::arm_no_later(timer& t, instant deadline) noexcept {

@@ -40,14 +40,16 @@ channel_action channel::apply(channel_event event) noexcept {
 }
 
 void channel::open(instant now) {
-  handshake_due_ = apply(channel_event::open);
+  if (apply(channel_event::open) != channel_action::send_init) return;
+  handshake_due_ = channel_action::send_init;
   opened_at_ = last_heard_ = now;
   handshake_retry_ = now + handshake_first_retry;
 }
 
 void channel::accept(instant now, const wire::handshake_body& peer) {
   const bool first = state_ == channel_state::closed;
-  handshake_due_ = apply(channel_event::accept);
+  if (apply(channel_event::accept) != channel_action::send_cookie_ack) return;
+  handshake_due_ = channel_action::send_cookie_ack;
   if (first) adopt_peer(now, peer);
 }
 
@@ -151,6 +153,7 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
 
   const instant largest_sent = sent_[largest].sent;
   if (!any_acked_ || largest > largest_acked_) {
+    if (!rtt_.has_sample()) first_sample_at_ = now;
     largest_acked_ = largest;
     any_acked_ = true;
     rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
@@ -222,11 +225,13 @@ void channel::detect_losses(instant now, record_verdicts& out) {
       continue;
     }
     event.largest_sent = p.sent;
+    if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
+    // Section 7.6.2: only packets sent once a round trip was known tell of a changed path.
+    if (p.sent < first_sample_at_) continue;
     if (run_start.is_never())
       run_start = p.sent;
     else if (p.sent - run_start > persistent)
       event.persistent = true;
-    if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
   }
   if (event.largest_sent.ns() < 0) return;
 

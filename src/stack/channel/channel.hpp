@@ -192,6 +192,7 @@ class channel {
   int pings_due_ = 0;
   bool held_back_ = false;
   instant last_sent_;
+  instant first_sample_at_ = instant::never();
   instant last_probe_;     ///< when a probe timeout fired
   instant last_progress_;  ///< when something was acknowledged
   instant loss_deadline_ = instant::never();

@@ -65,7 +65,7 @@ void cookie_jar::bake(instant now, std::uint32_t peer, const wire::handshake_bod
 bool cookie_jar::accepts(instant now, std::uint32_t peer,
                          const wire::handshake_body& echo) const noexcept {
   const auto baked = static_cast<std::int64_t>(std::uint64_t{echo.cookie_time});
-  if (baked > now.ns() || now - instant(baked) > lifetime) return false;
+  if (baked < 0 || baked > now.ns() || now - instant(baked) > lifetime) return false;
   const mac expected = mac_of(echo.cookie_time, peer, echo);
   return sodium_memcmp(expected.data(), echo.cookie_mac.data(), expected.size()) == 0;
 }

@@ -127,6 +127,7 @@ void socket::on_sync_ack(const wire::sync_ack_body& body) noexcept {
 socket_outcome socket::on_data(mbuf_ptr& packet, const wire::record_view& record, bool alone) {
   const std::uint64_t offset = seq32(record.header->seq).widen(receive_.next_offset());
   const std::uint64_t end = offset + record.payload.size();
+  if (state_ == socket_state::closed) return socket_outcome::ignored;
   if (record.payload.empty() || end <= receive_.next_offset()) return socket_outcome::ignored;
   if (end > credit_.granted() || (final_offset_ && end > *final_offset_))
     return socket_outcome::protocol_error;

@@ -1,5 +1,6 @@
 #include "wire/packet_format.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace nd::wire {
@@ -26,7 +27,7 @@ packet_writer::packet_writer(std::byte* start, const channel_header& header,
 
 void packet_writer::append(const record& r, std::span<const std::byte> payload,
                            std::uint32_t digest) noexcept {
-  std::memcpy(end_ + sizeof(record_header), payload.data(), payload.size());
+  std::ranges::copy(payload, end_ + sizeof(record_header));
   append_in_place(r, digest);
 }
 
@@ -39,7 +40,7 @@ void packet_writer::append_in_place(const record& r, std::uint32_t digest) noexc
 }
 
 void packet_writer::append_body(std::span<const std::byte> body) noexcept {
-  std::memcpy(end_, body.data(), body.size());
+  std::ranges::copy(body, end_);
   if (format_.crc) fold(crc32c(crc32c_start, body));
   end_ += body.size();
 }

@@ -45,7 +45,6 @@ __attribute__((noinline)) const std::uint64_t& first_of(index_queue<std::uint64_
 }
 }  // namespace
 
-// Hidden while it reads freed memory.
 TEST_CASE("an element of the queue can be pushed again while the queue grows", "[index_queue]") {
   index_queue<std::uint64_t> queue(4);
   for (std::uint64_t i = 0; i < 4; ++i) queue.push(100 + i);
