@@ -63,7 +63,7 @@ TEST_CASE("every mode over a bad wire, contents checked") {
 TEST_CASE("several channels, many connections, checksums left out by both") {
   const nlohmann::json j =
       run({"--mode", "pipeline", "--connections", "64", "--duration", "300ms", "--verify"},
-          {"--set", "channels_throughput=4", "--set", "checksum=none", "--set", "mtu=1500"});
+          {"--set", "channels_latency=4", "--set", "checksum=none", "--set", "mtu=1500"});
   CHECK(j["verify_failures"] == 0);
   CHECK(j["counters"]["handshakes_started"] == 4);
 }

@@ -245,6 +245,10 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
   const auto* body = record.body<wire::reset_body>();
   if (body == nullptr) return socket_outcome::protocol_error;
   if (body->connection != s.sock.connection()) return socket_outcome::ignored;
+  // A SYNC_ACK that was sent twice may find the connection over: then its end is known here.
+  if (body->reason == wire::reset_reason::unknown && s.sock.knows_end()) {
+    return socket_outcome::ignored;
+  }
   errc error = errc::connection_reset;
   if (body->reason == wire::reset_reason::protocol_error) error = errc::protocol_error;
   if (s.sock.state() == socket_state::sync_sent)
@@ -263,7 +267,7 @@ void host::refuse_answer(peer& p, const wire::record_view& record) {
   r.source = record.header->dest;
   r.dest = record.header->source;
   r.type = wire::record_type::reset;
-  r.set_body(wire::reset_body{body->connection, wire::reset_reason::aborted});
+  r.set_body(wire::reset_body{body->connection, wire::reset_reason::unknown});
   push_reset(p, r);
 }
 

@@ -89,6 +89,8 @@ class socket {
   bool has_unfinished_sending() const noexcept;
   /// The peer that SYNC reached has gone: another must get it.
   void repeat_sync() noexcept { due_ |= due_sync; }
+  /// The peer has sent FIN.
+  bool knows_end() const noexcept { return final_offset_.has_value(); }
   /// The peer may know of this connection.
   bool sync_was_sent() const noexcept { return sync_sent_; }
   /// The next record, in a packet that takes `max_payload` bytes of it.

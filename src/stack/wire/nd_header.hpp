@@ -101,7 +101,12 @@ struct sync_ack_body {
 struct fin_body {
   be64 final_offset;
 };
-enum class reset_reason : std::uint8_t { refused = 1, aborted = 2, protocol_error = 3 };
+enum class reset_reason : std::uint8_t {
+  refused = 1,
+  aborted = 2,
+  protocol_error = 3,
+  unknown = 4,  ///< in answer to SYNC_ACK: there is no such connection (any more)
+};
 struct reset_body {
   be64 connection;
   reset_reason reason;

@@ -111,7 +111,8 @@ TEST_CASE("two hosts in one process exchange bytes both ways over ring") {
   CAPTURE(encap, mtu);
   two_hosts hosts(encap, mtu);
   nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
-  auto [a, b] = hosts.connect(acceptor);
+  auto ends = hosts.connect(acceptor);
+  nd::socket &a = ends.first, &b = ends.second;
   CHECK(a.remote_endpoint() == nd::endpoint("10.0.0.1", 4000));
   CHECK(b.remote_endpoint() == a.local_endpoint());
 
@@ -165,7 +166,8 @@ TEST_CASE("errors of the API are what its comments say") {
   const nd::acceptor chosen(hosts.server, {nd::any_address, 0});
   CHECK(chosen.local_endpoint().port() != 0);
 
-  auto [a, b] = hosts.connect(acceptor);
+  auto ends = hosts.connect(acceptor);
+  nd::socket& a = ends.first;
   CHECK(a.read_some(buffer, ec) == 0);
   CHECK(ec == errc::would_block);
   CHECK(ec == std::errc::operation_would_block);
@@ -206,12 +208,14 @@ TEST_CASE("refused, aborted and reset connections say so") {
   CHECK(ec == errc::connection_refused);
 
   nd::acceptor acceptor(hosts.server, {nd::any_address, 4000});
-  auto [a, b] = hosts.connect(acceptor);
+  auto ends = hosts.connect(acceptor);
+  nd::socket &a = ends.first, &b = ends.second;
   a.abort();
   REQUIRE(hosts.until([&] { return static_cast<bool>(b.error()); }));
   CHECK(b.error() == errc::connection_reset);
 
-  auto [c, d] = hosts.connect(acceptor);
+  auto others = hosts.connect(acceptor);
+  nd::socket &c = others.first, &d = others.second;
   REQUIRE(c.write_some(buffer) == buffer.size());
   REQUIRE(hosts.until([&] { return d.available() == buffer.size(); }));
   d.close();  // with bytes unread
