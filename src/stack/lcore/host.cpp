@@ -30,6 +30,7 @@ host::host(const host_config& config, port& device, instant now)
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
       sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
+      next_connection_((random_.next() >> 1) + received_numbers::window),
       abort_refill_(now) {
   for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
 }
@@ -101,7 +102,8 @@ std::uint16_t host::max_payload() const noexcept {
 
 bool host::drained() noexcept {
   bool waiting = false;
-  sockets_.for_each([&](socket_entry& e) { waiting = waiting || e.sock.has_unfinished_sending(); });
+  sockets_.for_each(
+      [&](socket_entry& e) { waiting = waiting || e.sock.has_unfinished_business(); });
   for (const auto& [ip, p] : peers_) waiting = waiting || !p->resets.empty();
   return !waiting && tx_count_ == 0;
 }

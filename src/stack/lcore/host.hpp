@@ -52,7 +52,7 @@ class host {
   core::mailbox& mailbox() noexcept { return mailbox_; }
   const counters& stats() const noexcept { return stats_; }
 
-  /// No bytes and no FIN of a socket wait for the peer any more.
+  /// No bytes and no FIN wait for a peer any more, and no closed connection for its peer's FIN.
   bool drained() noexcept;
   /// Tells the peers that this host ends: call it again, with polls in between, until it returns
   /// false because all have answered, or for as long as is reasonable.
@@ -88,6 +88,7 @@ class host {
   socket_outcome on_fin(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   socket_outcome on_reset(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   void on_sync(instant now, peer& p, const wire::record_view& record);
+  static bool is_new_connection(peer& p, std::uint64_t id);
   void refuse_answer(peer& p, const wire::record_view& record);
   void touch(socket_entry& s);
   void hand_over(instant now);
@@ -164,6 +165,7 @@ class host {
   socket_table sockets_;
   std::unordered_map<std::uint16_t, listener_link*> listeners_;
   std::uint16_t next_port_;
+  std::uint64_t next_connection_;  ///< id; given in turn
 
   std::uint64_t turn_ = 0;
   std::vector<channel_entry*> active_channels_;

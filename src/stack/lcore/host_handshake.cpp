@@ -245,6 +245,7 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   p.epoch = 0;
   apply_verdicts(now, p);
   p.resets.clear();
+  p.connections.reset();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
     if (reconnect && s.sock.state() == socket_state::sync_sent) {

@@ -259,6 +259,16 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
   return socket_outcome::ok;
 }
 
+bool host::is_new_connection(peer& p, std::uint64_t id) {
+  constexpr std::uint64_t half = received_numbers::window / 2;
+  if (!p.connections) p.connections.emplace().start_at(id - half);
+  received_numbers& seen = *p.connections;
+  if (seen.classify(id) == received_numbers::verdict::beyond_window) seen.forget_below(id - half);
+  if (seen.classify(id) != received_numbers::verdict::fresh) return false;
+  seen.insert(id);
+  return true;
+}
+
 /// A reset that overtook its SYNC leaves the peer with a connection that nobody has here.
 void host::refuse_answer(peer& p, const wire::record_view& record) {
   const auto* body = record.body<wire::sync_ack_body>();
@@ -284,6 +294,7 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
     existing->sock.fail(errc::connection_reset);
     finish(*existing);
   }
+  if (!is_new_connection(p, body->connection)) return;
   const auto refuse = [&] {
     ++stats_.connections_refused;
     wire::record r;

@@ -97,7 +97,7 @@ void host::connect(instant now, socket_link& link) {
   if (port == 0) return refuse(errc::address_not_available);
   peer& p = peer_of(link.peer_address);
   const socket_key key{p.ip, port, link.peer_port};
-  socket_entry* s = create_socket(link, key, random_.next() | 1, p);
+  socket_entry* s = create_socket(link, key, next_connection_++, p);
   if (s == nullptr) return refuse(errc::no_buffer_space);
   s->sock.connect(now, config_.values.connect_timeout);
   settle(now, *s, socket_outcome::ok);

@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/timer_wheel.hpp"
@@ -77,6 +78,10 @@ struct peer {
         if (e->chan.queue_room() > 0 && (!c.ready.empty() || !resets.empty())) return true;
     return false;
   }
+
+  /// Ids of the connections that it opened. They are given in turn, so a SYNC that comes again is
+  /// recognised even when its connection has long ended.
+  std::optional<received_numbers> connections;
 
   memory_budget out_of_order;
   std::size_t sockets = 0;

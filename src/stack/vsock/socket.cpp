@@ -216,13 +216,15 @@ bool socket::wants_to_send() const noexcept {
   return (due_ & due_fin) != 0;
 }
 
-bool socket::has_unfinished_sending() const noexcept {
+bool socket::has_unfinished_business() const noexcept {
   switch (state_) {
     case socket_state::closed:
     case socket_state::sync_sent: return false;
     case socket_state::fin_wait_1:
     case socket_state::closing:
     case socket_state::last_ack: return true;
+    // The peer still has to say that it ends too; if we went first, it would see a reset.
+    case socket_state::fin_wait_2: return application_gone_;
     default: return !send_.empty();
   }
 }

@@ -85,8 +85,9 @@ class socket {
   // To the channel.
 
   bool wants_to_send() const noexcept;
-  /// Bytes or a FIN have not reached the peer yet.
-  bool has_unfinished_sending() const noexcept;
+  /// Bytes or a FIN have not reached the peer yet, or the peer's FIN has not come to a connection
+  /// that was closed here.
+  bool has_unfinished_business() const noexcept;
   /// The peer that SYNC reached has gone: another must get it.
   void repeat_sync() noexcept { due_ |= due_sync; }
   /// The peer has sent FIN.

@@ -172,7 +172,7 @@ TEST_CASE("a FIN that was acknowledged does not let go of bytes that were lost",
   const wire::record data = a.next(record_type::data), fin = a.next(record_type::fin);
   CHECK(two_ends::deliver(a, b, fin) == socket_outcome::ok);
   CHECK(a->state() == socket_state::last_ack);
-  CHECK(a->has_unfinished_sending());
+  CHECK(a->has_unfinished_business());
   a->on_lost(data);
   CHECK_FALSE(a->finished());
   t.talk();
