@@ -47,7 +47,7 @@ class served_connection {
     const io_result r = stream_.read_some({buffer_.get() + end_, capacity_ - end_});
     switch (r.status) {
       case io_status::would_block: break;
-      case io_status::failed: fail(stream_.error().message()); return false;
+      case io_status::failed: at_failure(); return false;
       case io_status::eof: return at_eof();
       case io_status::ok: on_bytes(r.bytes, sums); break;
     }
@@ -163,6 +163,15 @@ class served_connection {
     queue_report();
     fin_ = true;
     return true;
+  }
+
+  void at_failure() {
+    // A client that gave up before it said a word, as one does whose time was over while it was
+    // still connecting, has lost nothing.
+    if (!greeting_ && end_ == 0)
+      ended_ = true;
+    else
+      fail(stream_.error().message());
   }
 
   void fail(std::string why) {

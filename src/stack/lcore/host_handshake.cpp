@@ -228,6 +228,11 @@ void host::on_close(instant now, channel_entry& entry) {
   ++stats_.peers_closed;
   if (!entry.chan.close_sent() && tx_count_ < tx_.size())
     if (rte_mbuf* m = entry.chan.close_packet(now, config_.packet_pool)) transmit(m, entry.route);
+  sockets_.for_each([&](socket_entry& s) {
+    if (&s.owner != &entry.owner) return;
+    s.sock.on_peer_goodbye();
+    settle(now, s, socket_outcome::ok);
+  });
   lose_peer(now, entry.owner, errc::connection_reset, false);
 }
 

@@ -288,13 +288,12 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
     return;
   }
   const socket_key key{p.ip, record.header->dest, record.header->source};
-  if (socket_entry* existing = sockets_.find(key)) {
-    if (existing->sock.connection() == body->connection) return;  // it repeats itself
-    // The peer has forgotten the connection that had these ports.
-    existing->sock.fail(errc::connection_reset);
-    finish(*existing);
+  if (!is_new_connection(p, body->connection)) return;  // it repeats itself
+  if (socket_entry* forgotten = sockets_.find(key)) {
+    // The peer no longer knows the connection that had these ports.
+    forgotten->sock.fail(errc::connection_reset);
+    finish(*forgotten);
   }
-  if (!is_new_connection(p, body->connection)) return;
   const auto refuse = [&] {
     ++stats_.connections_refused;
     wire::record r;

@@ -319,6 +319,12 @@ void socket::fail(errc error) noexcept {
   link_->status.fetch_or(socket_link::failed, std::memory_order_release);
 }
 
+void socket::on_peer_goodbye() noexcept {
+  if (state_ != socket_state::last_ack && state_ != socket_state::closing) return;
+  link_->acked.store(send_.end(), std::memory_order_release);
+  apply(socket_event::fin_acked);
+}
+
 void socket::set_max_segment(std::uint32_t bytes) noexcept {
   link_->max_segment.store(bytes, std::memory_order_relaxed);
 }

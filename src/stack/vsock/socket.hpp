@@ -100,6 +100,9 @@ class socket {
   /// own owner.
   wire::record reset_record(wire::reset_reason reason) const noexcept;
 
+  /// The peer's host has ended in order: it had what a connection that both ends closed still waits
+  /// to see acknowledged.
+  void on_peer_goodbye() noexcept;
   /// Ends the connection, with an error for the application unless it closed already.
   void fail(errc error) noexcept;
   /// The path takes less, or more, in one packet.
