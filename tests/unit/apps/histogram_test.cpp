@@ -50,7 +50,7 @@ std::vector<std::uint64_t> draw(std::uint64_t seed, std::size_t count, Distribut
 }  // namespace
 
 TEST_CASE("histogram: percentiles are within 1 % of the exact ones") {
-  const std::uint64_t seed = GENERATE(1U, 42U, 20220822U);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1U, 42U, 20220822U));
   CAPTURE(seed);
   SECTION("uniform") {
     check_against_exact(draw(seed, 100000, std::uniform_real_distribution<>(1, 1e6)));

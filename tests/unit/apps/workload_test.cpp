@@ -91,8 +91,8 @@ using crr = crr_lane<fake_network>;
 TEMPLATE_TEST_CASE_SIG("workload: echoing modes bring every message back", "",
                        ((mode Mode, class Lane), Mode, Lane), (mode::rr, message),
                        (mode::pipeline, message), (mode::crr, crr)) {
-  const std::uint64_t size = GENERATE(1U, 7U, 64U, 4096U, 100001U);
-  const std::uint64_t seed = GENERATE(1U, 2U);
+  const auto size = static_cast<std::uint64_t>(GENERATE(1U, 7U, 64U, 4096U, 100001U));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1U, 2U));
   CAPTURE(size, seed);
   fixture<Lane> f(make_options(Mode, size, Mode == mode::pipeline ? 33 : 1), seed);
   f.whole_run(20000);
@@ -109,7 +109,7 @@ TEMPLATE_TEST_CASE_SIG("workload: echoing modes bring every message back", "",
 }
 
 TEST_CASE("workload: stream counts what the server says it received") {
-  const std::uint64_t size = GENERATE(1U, 1000U, 65536U);
+  const auto size = static_cast<std::uint64_t>(GENERATE(1U, 1000U, 65536U));
   fixture<stream> f(make_options(mode::stream, size, 1), 3);
   f.whole_run(20000);
   CHECK(f.b.errors == 0);

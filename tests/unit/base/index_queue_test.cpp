@@ -9,7 +9,7 @@
 using nd::index_queue;
 
 TEST_CASE("an index_queue is a deque whose elements keep their number", "[index_queue]") {
-  const std::uint64_t seed = GENERATE(range(1, 9));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 9)));
   CAPTURE(seed);
   nd::rng random(seed);
   index_queue<std::uint64_t> queue(std::size_t{1} << random.below(5));

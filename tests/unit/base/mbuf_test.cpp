@@ -12,7 +12,7 @@ using nd::segment_list;
 using nd::segment_of;
 
 TEST_CASE("a segment_list is a list", "[mbuf]") {
-  const std::uint64_t seed = GENERATE(range(1, 5));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 5)));
   CAPTURE(seed);
   nd::test::pool pool(64);
   nd::rng random(seed);

@@ -47,7 +47,7 @@ void behaves_like_a_deque(std::uint64_t seed, unsigned capacity) {
 }  // namespace
 
 TEST_CASE("a ring is a bounded deque", "[ring]") {
-  const std::uint64_t seed = GENERATE(1, 2);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2));
   const unsigned capacity = GENERATE(1U, 2U, 3U, 7U, 8U, 63U);
   behaves_like_a_deque<nd::spsc_ring<int>>(seed, capacity);
   behaves_like_a_deque<nd::mpsc_ring<int>>(seed, capacity);

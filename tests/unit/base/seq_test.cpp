@@ -22,7 +22,7 @@ TEST_CASE("a sequence number is before another in the nearer half of the circle"
 }
 
 TEST_CASE("widening finds the number again wherever the reference is near", "[seq]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   nd::rng random(seed);
   for (int i = 0; i < 20000; ++i) {

@@ -98,7 +98,7 @@ duration any_span(nd::rng& random) {
 }  // namespace
 
 TEST_CASE("a timer never fires early, and at most a tick late", "[timer_wheel]") {
-  const std::uint64_t seed = GENERATE(range(1, 21));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 21)));
   CAPTURE(seed);
   nd::rng random(seed);
   const instant start(static_cast<std::int64_t>(1 + (random.next() >> random.below(40) >> 4)));
@@ -123,7 +123,7 @@ TEST_CASE("a timer never fires early, and at most a tick late", "[timer_wheel]")
 }
 
 TEST_CASE("waiting for next_expiry() again and again reaches every deadline", "[timer_wheel]") {
-  const std::uint64_t seed = GENERATE(range(1, 9));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 9)));
   CAPTURE(seed);
   nd::rng random(seed);
   wheel_and_oracle w(instant(1'000'000'007), 50);

@@ -118,7 +118,8 @@ TEST_CASE("losses at both ends of a full window of numbers are like any others",
   c.initial_window = 100'000;
   channel_pair p(c, c, 2500);
   settle(p);
-  const std::uint64_t after = GENERATE(0, 10, 1000);  // lost as well, behind the window
+  const auto after =
+      static_cast<std::uint64_t>(GENERATE(0, 10, 1000));  // lost as well, behind the window
   CAPTURE(after);
   std::optional<std::uint32_t> first;
   std::uint64_t most = 0;

@@ -93,7 +93,7 @@ TEST_CASE("a cookie that is no longer good does not stop a connect", "[channel]"
 }
 
 TEST_CASE("every record arrives and has one verdict, on any wire", "[channel]") {
-  const std::uint64_t seed = GENERATE(range(1, 61));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 61)));
   CAPTURE(seed);
   nd::rng random(seed);
   channel_config a, b;
@@ -146,7 +146,7 @@ TEST_CASE("every record arrives and has one verdict, on any wire", "[channel]") 
 }
 
 TEST_CASE("a channel that is killed returns every record", "[channel]") {
-  const std::uint64_t seed = GENERATE(range(1, 21));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 21)));
   CAPTURE(seed);
   nd::rng random(seed);
   channel_pair p;

@@ -38,7 +38,7 @@ TEST_CASE("a burst leaves at once, and what follows waits", "[pacer]") {
 }
 
 TEST_CASE("over any time the rate holds", "[pacer]") {
-  const std::uint64_t seed = GENERATE(range(1, 9));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 9)));
   CAPTURE(seed);
   nd::rng random(seed);
   const std::uint64_t rate = 1'000'000 + random.below(10'000'000'000);

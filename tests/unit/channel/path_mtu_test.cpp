@@ -115,7 +115,7 @@ TEST_CASE("single losses of probes do not mislead the search", "[path_mtu]") {
 }
 
 TEST_CASE("with lossy probes the result is still a size that passes", "[path_mtu]") {
-  const std::uint64_t seed = GENERATE(range(1, 50));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 50)));
   CAPTURE(seed);
   nd::rng random(seed);
   const auto real = static_cast<std::uint16_t>(path_mtu::base + random.below(7800));

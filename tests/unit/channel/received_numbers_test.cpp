@@ -78,7 +78,7 @@ void agree(const received_numbers& numbers, const oracle& expected, std::size_t 
 }  // namespace
 
 TEST_CASE("arrivals, duplicates, ranges and floors are those of a set", "[received_numbers]") {
-  const std::uint64_t seed = GENERATE(range(1, 31));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 31)));
   CAPTURE(seed);
   nd::rng random(seed);
   const std::uint64_t start =
@@ -118,8 +118,9 @@ TEST_CASE("arrivals, duplicates, ranges and floors are those of a set", "[receiv
 
 TEST_CASE("the window's edges", "[received_numbers]") {
   constexpr std::uint64_t window = received_numbers::window;
-  const std::uint64_t start = GENERATE(std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{63},
-                                       std::uint64_t{8191}, (std::uint64_t{1} << 32) - 1);
+  const auto start =
+      static_cast<std::uint64_t>(GENERATE(std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{63},
+                                          std::uint64_t{8191}, (std::uint64_t{1} << 32) - 1));
   CAPTURE(start);
   received_numbers numbers;
   numbers.start_at(start);

@@ -64,7 +64,7 @@ TEST_CASE("timeouts are never below the granularity", "[rtt]") {
 }
 
 TEST_CASE("the estimate follows RFC 9002's formulas and converges", "[rtt]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   nd::rng random(seed);
   rtt_estimator rtt;

@@ -12,7 +12,7 @@ using nd::core::sent_packet;
 using nd::core::sent_packets;
 
 TEST_CASE("each record comes back once, with the packet it was in", "[sent_packets]") {
-  const std::uint64_t seed = GENERATE(range(1, 11));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 11)));
   CAPTURE(seed);
   nd::rng random(seed);
   struct expected_packet {

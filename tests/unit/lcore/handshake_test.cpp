@@ -25,7 +25,7 @@ void set_source_ip(made_frame& f, std::uint32_t ip) {
 }
 
 TEST_CASE("Both hosts open channels at once", "[pair][handshake]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   host_pair p({.seed = seed});
   p.net.faults.reorder = seed == 1 ? 0 : 0.5;

@@ -26,7 +26,7 @@ bool exchange(host_pair& p, connection& c, std::uint64_t each, duration limit,
 }
 
 TEST_CASE("A device that takes few frames, or none for a while", "[pair][shortage]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   host_pair p({.seed = seed});
   rng random(seed);
@@ -187,7 +187,7 @@ TEST_CASE("Unread messages do not deafen their host", "[pair][shortage]") {
 }
 
 TEST_CASE("Receive memory runs out and comes back", "[pair][shortage]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3, 4);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3, 4));
   CAPTURE(seed);
   host_pair p({.seed = seed, .rx_mbufs = 512});
   rng random(seed);

@@ -67,7 +67,7 @@ TEST_CASE("Several megabytes in each weather", "[pair][transfer]") {
 }
 
 TEST_CASE("Many seeds of every weather", "[pair][transfer]") {
-  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 31));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range<std::uint64_t>(1, 31)));
   for (const weather& w : all_weathers) {
     CAPTURE(seed, w.name);
     host_pair p({.seed = seed,
@@ -110,7 +110,7 @@ TEST_CASE("A bottleneck with a short queue", "[pair][transfer]") {
 }
 
 TEST_CASE("Many sockets over four channels of each class", "[pair][transfer]") {
-  const std::uint64_t seed = GENERATE(1, 2);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2));
   CAPTURE(seed);
   host_pair p({.seed = seed, .adjust = [](settings& s) {
                  s.channels_throughput = s.channels_latency = 4;

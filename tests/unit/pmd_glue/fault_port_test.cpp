@@ -176,7 +176,7 @@ TEST_CASE("the same seed makes the same faults, another seed others", "[fault_po
 
 TEST_CASE("rates are about those asked for", "[fault_port]") {
   nd::test::pool pool(256);
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   constexpr std::uint32_t count = 10'000;
   fault_spec spec;
@@ -317,7 +317,7 @@ TEST_CASE("no frame is overtaken by more than eight others", "[fault_port]") {
   nd::test::pool pool(64);
   fault_spec spec;
   spec.reorder = 0.2;
-  spec.seed = GENERATE(range(1, 6));
+  spec.seed = static_cast<std::uint64_t>(GENERATE(range(1, 6)));
   CAPTURE(spec.seed);
   const auto frames = run(pool, spec, 3000);
   for (std::size_t i = 0; i < frames.size(); ++i) {

@@ -50,7 +50,7 @@ TEST_CASE("the only channel with room keeps everything", "[policy]") {
 }
 
 TEST_CASE("whatever the channels do, a pick has room and load is spread", "[policy]") {
-  const std::uint64_t seed = GENERATE(range(1, 11));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 11)));
   CAPTURE(seed);
   nd::rng random(seed);
   channel_cursor cursor;

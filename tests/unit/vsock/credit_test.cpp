@@ -54,7 +54,7 @@ TEST_CASE("the window opens in steps of a sixteenth", "[credit]") {
 }
 
 TEST_CASE("grants are monotone, bounded by the window, and all together by the pool", "[credit]") {
-  const std::uint64_t seed = GENERATE(range(1, 21));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 21)));
   CAPTURE(seed);
   nd::rng random(seed);
   struct one {

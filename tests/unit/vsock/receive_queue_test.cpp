@@ -112,7 +112,7 @@ constexpr std::uint64_t plenty = std::uint64_t{1} << 40;
 }  // namespace
 
 TEST_CASE("every byte comes out once and in order, however it comes in", "[receive_queue]") {
-  const std::uint64_t seed = GENERATE(range(1, 61));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 61)));
   CAPTURE(seed);
   nd::rng random(seed);
   nd::test::pool pool(600);
@@ -170,7 +170,7 @@ TEST_CASE("bytes that lie in two neighbours are a duplicate, and take no memory"
 }
 
 TEST_CASE("bytes that were there take no more memory", "[receive_queue]") {
-  const std::uint64_t seed = GENERATE(range(1, 4));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 4)));
   CAPTURE(seed);
   nd::rng random(seed);
   nd::test::pool pool(600);

@@ -107,7 +107,7 @@ class writer {
 }  // namespace
 
 TEST_CASE("every byte arrives once, whatever is cut and lost", "[send_queue]") {
-  const std::uint64_t seed = GENERATE(range(1, 41));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 41)));
   CAPTURE(seed);
   nd::rng random(seed);
   nd::test::pool pool(400);
@@ -150,7 +150,7 @@ TEST_CASE("every byte arrives once, whatever is cut and lost", "[send_queue]") {
 }
 
 TEST_CASE("a queue that ends leaves to the channel what the channel has", "[send_queue]") {
-  const std::uint64_t seed = GENERATE(range(1, 6));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 6)));
   CAPTURE(seed);
   nd::rng random(seed);
   nd::test::pool pool(200);

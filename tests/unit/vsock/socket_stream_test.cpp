@@ -221,7 +221,7 @@ TEST_CASE("a notification is always answered, also when the grant stays as it is
 }
 
 TEST_CASE("whatever is lost and reordered, both streams arrive and both ends close", "[socket]") {
-  const std::uint64_t seed = GENERATE(range(1, 61));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 61)));
   CAPTURE(seed);
   nd::rng random(seed);
   const std::uint64_t window = std::uint64_t{4096} << random.below(5);

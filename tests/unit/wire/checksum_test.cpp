@@ -81,7 +81,7 @@ TEST_CASE("CRC32C at every small length and alignment", "[checksum]") {
 }
 
 TEST_CASE("a CRC32C state goes on where it stopped", "[checksum]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
   CAPTURE(seed);
   nd::rng random(seed);
   for (int i = 0; i < 200; ++i) {

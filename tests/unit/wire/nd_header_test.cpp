@@ -65,7 +65,7 @@ TEST_CASE("a body is there when the payload is long enough", "[nd_header]") {
 }
 
 TEST_CASE("random bytes are never read out of range", "[nd_header]") {
-  const std::uint64_t seed = GENERATE(range(1, 5));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 5)));
   CAPTURE(seed);
   nd::rng random(seed);
   std::size_t walked = 0, records = 0;

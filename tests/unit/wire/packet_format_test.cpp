@@ -70,7 +70,7 @@ bool verifies(std::span<const std::byte> packet, const wire::packet_format& f = 
 }  // namespace
 
 TEST_CASE("records come back as they were written", "[packet_format]") {
-  const std::uint64_t seed = GENERATE(range(1, 40));
+  const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 40)));
   CAPTURE(seed);
   nd::rng random(seed);
   payloads records(random.below(8));
