@@ -107,6 +107,7 @@ TEST_CASE("A peer that changes its MAC address is followed; a static one is not"
         p.now, 0,
         arp_frame(wire::arp_reply, host_pair::mac_of(1), host_pair::ip_of(1), host_pair::ip_of(0)));
     CHECK(read_all(p, c.server, 1) == bytes_of_text("x"));
+    p.net.on_frame = nullptr;  // it refers to what ends here
   }
   require_nothing_left(p);
 }
