@@ -224,7 +224,7 @@ TEST_CASE("A partition heals", "[pair][peer]") {
   {
     connection c(p);
     const instant heals = p.now + length;
-    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+    p.net.on_frame = [&, heals](made_frame& f, frame_fate& fate) {
       fate.drop = p.now < heals && (cut == 2 || static_cast<int>(f.from) == cut);
     };
     // The application connects again as soon as it knows.
