@@ -6,7 +6,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <rte_alarm.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <sched.h>
@@ -20,6 +19,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace nd::pmd {
@@ -50,10 +50,6 @@ constexpr bool thread_runs(std::uint64_t word) {
   return asked(word) && guards_in(word) == 0;
 }
 
-/// How long a round lasts: the thread needs one pass over its ready descriptors, and the alarm that
-/// brings it back must not be due before that.
-constexpr std::uint64_t round_us = 20;
-
 std::atomic<std::uint64_t>& gate() {
   return detail::memif_gate.value;
 }
@@ -62,8 +58,33 @@ std::atomic<std::uint64_t>& gate() {
 constinit std::atomic<std::uint32_t> wanting{0};
 /// Guards without a link. Theirs comes up only if the thread runs, so the others let it run often.
 constinit std::atomic<std::uint32_t> without_link{0};
-/// An alarm is pending or its callback runs.
-constinit std::atomic<bool> armed{false};
+
+/// While it is raised, the interrupt thread calls us in every pass over its ready descriptors: a
+/// descriptor that stays ready. One round is so one whole pass, however long it takes the thread;
+/// an alarm that brings it back can be due before the pass has begun.
+class interrupt_line {
+ public:
+  /// False if it cannot be had (no memory, no descriptor); the next call tries again.
+  bool connected() noexcept { return registered_.load(std::memory_order_acquire) || connect(); }
+  void raise() noexcept { eventfd_write(fd_, 1); }
+  void lower() noexcept {
+    eventfd_t raised = 0;
+    eventfd_read(fd_, &raised);
+  }
+
+ private:
+  bool connect() noexcept;
+
+  std::mutex connecting_;
+  std::atomic<bool> registered_{false};
+  int fd_ = -1;
+};
+
+/// Never destroyed: at exit the interrupt thread may still look at it.
+interrupt_line& line() {
+  static auto* const the_line = new interrupt_line;
+  return *the_line;
+}
 
 /// What the parked thread sleeps on. Posted once a round, by whoever makes thread_runs() true.
 class round_signal {
@@ -136,24 +157,39 @@ void park() noexcept {
   round_granted().wait();
 }
 
-void on_alarm(void*) noexcept;
-
-/// Has the interrupt thread call us, unless it is about to. An alarm that cannot be had (no memory)
-/// is tried again by the next guard that cannot enter.
-void arm() noexcept {
-  if (armed.load(std::memory_order_relaxed) || armed.exchange(true)) return;
-  if (rte_eal_alarm_set(round_us, on_alarm, nullptr) != 0) armed.store(false);
+/// The interrupt thread, in each pass while the line is raised. What became ready while parked
+/// may come after us in the next pass, so that one goes by before it is parked again.
+void on_pass(void*) noexcept {
+  static bool was_parked = false;
+  if (wanting.load() != 0) {
+    if (!was_parked) park();
+    was_parked = !was_parked;
+    return;
+  }
+  was_parked = false;
+  line().lower();
+  if (wanting.load() != 0) line().raise();  // it came in between
 }
 
-void on_alarm(void*) noexcept {
-  if (wanting.load() != 0) park();
-  armed.store(false);
-  if (wanting.load() != 0) arm();
+bool interrupt_line::connect() noexcept {
+  const std::scoped_lock lock(connecting_);
+  if (registered_.load(std::memory_order_relaxed)) return true;
+  if (fd_ < 0) fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+  const bool added = fd_ >= 0 && handle != nullptr && rte_intr_fd_set(handle, fd_) == 0 &&
+                     rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0 &&
+                     rte_intr_callback_register(handle, on_pass, nullptr) == 0;
+  rte_intr_instance_free(handle);  // the EAL has made its own copy
+  registered_.store(added, std::memory_order_release);
+  return added;
 }
 
-void want() noexcept {
+/// False if the thread cannot be held.
+bool want() noexcept {
+  if (!line().connected()) return false;
   wanting.fetch_add(1);
-  arm();
+  line().raise();
+  return true;
 }
 
 void want_no_more() noexcept {
@@ -198,11 +234,10 @@ bool memif_guard::enter(instant now) noexcept {
     sched_yield();
     return false;
   }
-  set_wanting(true);
+  if (!set_wanting(true)) return false;
   if (left_.is_never()) left_ = now;
   inside_phase_ = enter_gate(now - left_ >= patience, outside);
   if (inside_phase_ == outside) {
-    arm();
     sched_yield();
     return false;
   }
@@ -235,15 +270,16 @@ void memif_guard::note_link(bool up) noexcept {
   }
 }
 
-void memif_guard::set_wanting(bool wanting_now) noexcept {
-  if (wanting_now == wanting_) return;
-  wanting_ = wanting_now;
+bool memif_guard::set_wanting(bool wanting_now) noexcept {
+  if (wanting_now == wanting_) return true;
   if (wanting_now) {
-    want();
-  } else {
-    left_ = instant::never();
-    want_no_more();
+    wanting_ = want();
+    return wanting_;
   }
+  wanting_ = false;
+  left_ = instant::never();
+  want_no_more();
+  return true;
 }
 
 bool memif_guard::port_has_link() const noexcept {
@@ -270,18 +306,16 @@ interrupt_pause::interrupt_pause() noexcept {
   constexpr int patience_steps = 20'000;
   constexpr timespec step{.tv_sec = 0, .tv_nsec = 50'000};
   constexpr std::uint64_t not_entered = std::numeric_limits<std::uint64_t>::max();
-  want();
-  for (int i = 0; i < patience_steps && !held_; ++i) {
+  wanting_ = want();
+  for (int i = 0; wanting_ && i < patience_steps && !held_; ++i) {
     held_ = enter_gate(true, not_entered) != not_entered;
-    if (held_) break;
-    arm();
-    nanosleep(&step, nullptr);
+    if (!held_) nanosleep(&step, nullptr);
   }
 }
 
 interrupt_pause::~interrupt_pause() {
   if (held_) leave_gate();
-  want_no_more();
+  if (wanting_) want_no_more();
 }
 
 // --- memif_redial --------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class memif_guard {
   /// A dead peer is silent: after this much silence the interrupt thread may look for a hang-up.
   /// Longer than our peers' keepalive: one that lives causes no round.
   static constexpr duration silence = duration::milliseconds(150);
-  /// And after this long under traffic, for the alarms and interrupts of everybody else.
+  /// And after this long under traffic, for everybody else's interrupts.
   static constexpr duration round_interval_max = duration::seconds(1);
   /// How long a guard that has left waits for the others before it goes back to polling: a thread
   /// that has stopped polling (its application is busy) must not silence the other threads.
@@ -92,7 +92,7 @@ class memif_guard {
   bool enter(instant now) noexcept;
   void leave() noexcept;
   void note_link(bool up) noexcept;
-  void set_wanting(bool wanting) noexcept;
+  bool set_wanting(bool wanting) noexcept;
   bool port_has_link() const noexcept;
 
   std::uint64_t inside_phase_ = outside;
@@ -121,6 +121,7 @@ class interrupt_pause {
   bool held() const noexcept { return held_; }
 
  private:
+  bool wanting_ = false;
   bool held_ = false;
 };
 

@@ -3,8 +3,8 @@
 //
 //   memif_kill [kills] [--seed n] [--limit-ms n] [--unguarded] [--server-only | --client-only]
 //
-// --limit-ms is how soon the survivor must notice (100). Ours takes 10 to 20 ms; what is above that
-// is how long a busy machine lets the EAL's interrupt thread wait for a core.
+// --limit-ms is how soon the survivor must notice (300): after memif_guard::silence, what is above
+// that is how long a busy machine lets the EAL's interrupt thread wait for a core.
 // --unguarded polls without memif_guard. It is there to show that this test can fail: the survivor
 // then dies of SIGSEGV, mostly within 20 kills (it takes luck: use 100 to be sure).
 // Needs neither root nor hugepages. Exit code 0 or 1.
@@ -201,7 +201,7 @@ constexpr duration connect_limit = duration::seconds(20);
 
 struct options {
   int kills = 20;
-  duration detect_limit = duration::milliseconds(100);
+  duration detect_limit = duration::milliseconds(300);
   std::uint64_t seed = 1;
   bool guarded = true;
   bool server_survives = true;
