@@ -10,20 +10,13 @@ root and no hugepages.
 import argparse
 import json
 import os
-import resource
 import signal
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
-ND_ECHO = BUILD / "apps" / "nd-echo"
-TCP_PEER = BUILD / "tests" / "tcp-peer"
+from processes import (ND_ECHO, Failed, Load, free_port, memif_arguments, pair_results,
+                       tcp_arguments)
 
 # Name, options of the client, unit, how to read the result, whether less is better.
 SHAPES = [
@@ -39,100 +32,24 @@ SHAPES = [
 WAYS = [("nd", "ND"), ("tcp_spinning", "TCP spinning"), ("tcp_blocking", "TCP blocking")]
 
 
-class Failed(Exception):
-    """A measurement that did not work; the text says why."""
-
-
-class Processes:
-    """Children of ours, none of which outlives the with block."""
-
-    def __init__(self):
-        self.running = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.running:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-    def start(self, name, arguments, folder, environment):
-        log = open(folder / f"{name}.log", "w+", encoding="utf-8", errors="replace")
-        out = open(folder / f"{name}.out", "w+", encoding="utf-8", errors="replace")
-        process = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=log, env=environment)
-        process.name, process.log, process.out = name, log, out
-        self.running.append(process)
-        return process
-
-
-def text_of(file):
-    file.seek(0)
-    return file.read()
-
-
-def wait_for(processes, limit):
-    """Waits until all have ended well. One that has not makes the others pointless."""
-    end = time.monotonic() + limit
-    while True:
-        codes = [p.poll() for p in processes]
-        if all(code == 0 for code in codes):
-            return
-        bad = any(code not in (None, 0) for code in codes)
-        if bad:
-            # Its partner's message often says more.
-            time.sleep(0.5)
-        if bad or time.monotonic() > end:
-            break
-        time.sleep(0.005)
-    lines = []
-    for p in processes:
-        code = p.poll()
-        state = "still runs" if code is None else f"ended with {code}"
-        lines.append(f"{p.name} {state}: {' '.join(map(str, p.args))}")
-        lines += [f"  | {line}" for line in text_of(p.log).splitlines()]
-    raise Failed("\n".join(lines))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def nd_arguments(name, folder, cpu, address):
-    memif = f"role={name},socket={folder}/memif.sock,socket-abstract=no,bsize=9216,rsize=10"
-    return [ND_ECHO, "-l", cpu, "--no-huge", "-m", "512", "--no-pci", "--no-telemetry",
-            f"--file-prefix=nd-demo-{os.getpid()}-{name}", f"--vdev=net_memif0,{memif}",
-            "--", "--ip", address]
-
-
 def measure(way, shape, cpus, timing):
     """One run of server and client; the client's results."""
-    with tempfile.TemporaryDirectory(prefix="nd-demo-") as name, Processes() as processes:
-        folder = Path(name)
-        # The EAL leaves files in its runtime folder.
-        environment = dict(os.environ, RUNTIME_DIRECTORY=str(folder))
+    def pair(folder):
         if way == "nd":
-            server = nd_arguments("server", folder, cpus[0], "10.19.0.1/24")
-            client = nd_arguments("client", folder, cpus[-1], "10.19.0.2/24")
+            server = [ND_ECHO, *memif_arguments("server", folder, cpus[0]), "--",
+                      "--ip", "10.19.0.1/24", "--port", "4000"]
+            client = [ND_ECHO, *memif_arguments("client", folder, cpus[-1]), "--",
+                      "--ip", "10.19.0.2/24"]
             target = "10.19.0.1:4000"
-            server += ["--port", "4000"]
         else:
             port = free_port()
             target = f"127.0.0.1:{port}"
-            common = [TCP_PEER] + (["--spin"] if way == "tcp_spinning" else [])
-            pin = len(cpus) > 1
-            server = common + (["--cpu", cpus[0]] if pin else []) + ["--port", port]
-            client = common + (["--cpu", cpus[1]] if pin else [])
-        server += ["--server", "--once"]
-        client += ["--client", target, "--json", "-", *shape, *timing]
-        first = processes.start("server", server, folder, environment)
-        second = processes.start("client", client, folder, environment)
-        wait_for([first, second], limit=30)
-        return json.loads(text_of(second.out))
+            first, second = cpus if len(cpus) > 1 else (None, None)
+            server = [*tcp_arguments(first, way == "tcp_spinning"), "--port", port]
+            client = tcp_arguments(second, way == "tcp_spinning")
+        return ([*server, "--server", "--once"],
+                [*client, "--client", target, "--json", "-", *shape, *timing])
+    return pair_results(pair)[1]
 
 
 def ratio(shape, nd, tcp):
@@ -140,31 +57,6 @@ def ratio(shape, nd, tcp):
     less_is_better = shape[4]
     best, other = (tcp, nd) if less_is_better else (nd, tcp)
     return best / other if other else float("inf")
-
-
-class Load:
-    """How much of our CPUs others took meanwhile."""
-
-    def __init__(self, cpus):
-        self.cpus = [f"cpu{cpu}" for cpu in cpus]
-        self.before = self.busy()
-        self.begin = time.monotonic()
-
-    def busy(self):
-        """Seconds that these CPUs have worked, without those for our children."""
-        ticks = 0
-        for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-            name, *times = line.split()
-            if name in self.cpus:
-                # Not idle and iowait; guests are in user and nice already.
-                ticks += sum(map(int, times[:8])) - int(times[3]) - int(times[4])
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return ticks / os.sysconf("SC_CLK_TCK") - children.ru_utime - children.ru_stime
-
-    def others(self):
-        """0 to 1."""
-        elapsed = time.monotonic() - self.begin
-        return max(0, self.busy() - self.before) / (elapsed * len(self.cpus))
 
 
 def table(rows):

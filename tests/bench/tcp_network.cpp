@@ -42,15 +42,24 @@ void no_delay(int fd) {
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) raise("TCP_NODELAY");
 }
 
+void use_congestion_control(int fd, const std::string& name) {
+  if (name.empty()) return;
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(),
+                   static_cast<socklen_t>(name.size())) != 0) {
+    raise("TCP_CONGESTION " + name);
+  }
+}
+
 }  // namespace
 
 unique_fd::~unique_fd() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-tcp_stream::tcp_stream(int epoll, const host_port& peer)
+tcp_stream::tcp_stream(int epoll, const host_port& peer, const std::string& congestion)
     : fd_(open_socket()), epoll_(epoll), peer_(peer) {
   no_delay(fd_.get());
+  use_congestion_control(fd_.get(), congestion);
   const sockaddr_in to = to_sockaddr(peer);
   if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 &&
       errno != EINPROGRESS) {
@@ -117,7 +126,9 @@ io_result tcp_stream::fail(int number) noexcept {
   return {0, io_status::failed};
 }
 
-tcp_listener::tcp_listener(int epoll, std::uint16_t port) : fd_(open_socket()), epoll_(epoll) {
+tcp_listener::tcp_listener(int epoll, std::uint16_t port, const std::string& congestion)
+    : fd_(open_socket()), epoll_(epoll) {
+  use_congestion_control(fd_.get(), congestion);
   const int on = 1;
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   const sockaddr_in at = to_sockaddr({INADDR_ANY, port});
@@ -149,7 +160,8 @@ std::optional<tcp_stream> tcp_listener::accept(bool idle) {
   raise("accept");
 }
 
-tcp_network::tcp_network(bool spin) : epoll_(spin ? -1 : ::epoll_create1(EPOLL_CLOEXEC)) {
+tcp_network::tcp_network(bool spin, std::string congestion)
+    : epoll_(spin ? -1 : ::epoll_create1(EPOLL_CLOEXEC)), congestion_(std::move(congestion)) {
   if (!spin && epoll_.get() < 0) raise("epoll_create1");
 }
 

@@ -33,8 +33,8 @@ class unique_fd {
 /// there: always for reading, for writing while a write waits.
 class tcp_stream {
  public:
-  /// Starts to connect.
-  tcp_stream(int epoll, const apps::host_port& peer);
+  /// Starts to connect. `congestion` names a congestion control; empty for the system's.
+  tcp_stream(int epoll, const apps::host_port& peer, const std::string& congestion);
   /// One that was accepted.
   tcp_stream(int epoll, unique_fd fd, const apps::host_port& peer);
 
@@ -59,7 +59,8 @@ class tcp_stream {
 
 class tcp_listener {
  public:
-  tcp_listener(int epoll, std::uint16_t port);
+  /// What it accepts inherits `congestion`.
+  tcp_listener(int epoll, std::uint16_t port, const std::string& congestion);
   std::optional<tcp_stream> accept(bool idle);
 
  private:
@@ -75,15 +76,18 @@ class tcp_network {
   using stream = tcp_stream;
   using listener = tcp_listener;
 
-  explicit tcp_network(bool spin);
+  explicit tcp_network(bool spin, std::string congestion = {});
 
   void poll(bool idle);
-  stream connect(const apps::host_port& peer, apps::echo::mode) { return {epoll_.get(), peer}; }
-  listener listen(std::uint16_t port) { return {epoll_.get(), port}; }
+  stream connect(const apps::host_port& peer, apps::echo::mode) {
+    return {epoll_.get(), peer, congestion_};
+  }
+  listener listen(std::uint16_t port) { return {epoll_.get(), port, congestion_}; }
   static apps::connect_failure classify(std::error_code ec) noexcept;
 
  private:
   unique_fd epoll_;  // negative: spins
+  std::string congestion_;
 };
 
 static_assert(apps::echo::network<tcp_network>);

@@ -1,4 +1,4 @@
-// tcp-peer: what nd-echo does, over kernel TCP: the opponent in scripts/demo.
+// tcp-peer: what nd-echo does, over kernel TCP: the opponent in scripts/demo and scripts/bench.
 #include <sched.h>
 
 #include <CLI/CLI.hpp>
@@ -29,10 +29,10 @@ void pin_to(int cpu) {
   }
 }
 
-int run(const options& o, bool spin) {
+int run(const options& o, bool spin, const std::string& congestion) {
   const stdout_guard guard;
   const output out(guard.fd(), o.json);
-  nd::bench::tcp_network net(spin);
+  nd::bench::tcp_network net(spin, congestion);
   summary s = o.role == role::server ? run_server(net, o, out, "tcp-peer")
                                      : run_client(net, o, out, "tcp-peer");
   s.tool = "tcp-peer";
@@ -49,11 +49,15 @@ int main(int argc, char** argv) {
   option_parser parser(app, false);
   bool spin = false;
   int cpu = -1;
+  std::string congestion;
   app.add_flag("--spin", spin, "try to receive in a loop; default: sleep until something comes")
       ->group("Kernel TCP");
   app.add_option("--cpu", cpu, "pin to this CPU")
       ->type_name("N")
       ->check(CLI::Range(0, CPU_SETSIZE - 1))
+      ->group("Kernel TCP");
+  app.add_option("--congestion", congestion, "congestion control; default: the system's")
+      ->type_name("NAME")
       ->group("Kernel TCP");
   if (const auto code = parse(app, command_line(argc, argv))) return *code;
   if (const std::string wrong = parser.finish(); !wrong.empty()) return usage_error(app, wrong);
@@ -61,7 +65,7 @@ int main(int argc, char** argv) {
   catch_stop_signals();
   try {
     if (cpu >= 0) pin_to(cpu);
-    return run(parser.result(), spin);
+    return run(parser.result(), spin, congestion);
   } catch (const std::exception& error) {
     fmt::print(stderr, "tcp-peer: {}\n", error.what());
     return exit_failed;

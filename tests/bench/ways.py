@@ -1,0 +1,85 @@
+"""How a shape is measured: libndstack, no protocol, or kernel TCP, each over some transport."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from network import SERVER_IP, within
+from processes import (BUILD, ND_ECHO, free_port, memif_arguments, nd_files, pair_results,
+                       tcp_arguments)
+
+RAW_LIMIT = BUILD / "tests" / "raw-limit"
+ND_SERVER, ND_CLIENT = "10.19.0.1", "10.19.0.2"
+
+
+@dataclass(frozen=True)
+class Way:
+    """`spaces`: the namespaces of server and client; None for where we are."""
+    name: str
+    title: str
+    kind: str  # nd, raw or tcp
+    transport: str
+    spaces: tuple = (None, None)
+    spinning: bool = False
+    congestion: str = ""
+
+
+def hugepage_memory():
+    """EAL options for hugepages where there are enough that are free, and a place to map them."""
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text("ascii")
+                      .splitlines())
+        free = int(fields["HugePages_Free"]) * int(fields["Hugepagesize"].split()[0]) // 1024
+        mounts = [line.split() for line in Path("/proc/mounts").read_text("ascii").splitlines()]
+    except (OSError, KeyError, ValueError):
+        return None
+    writable = any(fs == "hugetlbfs" and os.access(where, os.W_OK) for _, where, fs, *_ in mounts)
+    return ["-m", "256", "--huge-unlink"] if free >= 2 * 256 + 128 and writable else None
+
+
+class Runner:
+    """Runs one shape one way, on two CPUs."""
+
+    def __init__(self, cpus, duration, warmup):
+        self.cpus = cpus
+        self.timing = ["--duration", duration, "--warmup", warmup]
+        self.limit = 30 + 4 * duration
+        self.memory = hugepage_memory() or ["--no-huge", "-m", "512"]
+
+    @property
+    def hugepages(self):
+        return "--no-huge" not in self.memory
+
+    def eal(self, way, role, folder):
+        cpu = self.cpus[0] if role == "server" else self.cpus[-1]
+        if way.transport == "memif":
+            return memif_arguments(role, folder, cpu, self.memory)
+        driver = f"--vdev=net_{way.transport}0,iface=nd0"
+        return ["-l", cpu, *self.memory, "--no-pci", "--no-telemetry", driver, nd_files(role)]
+
+    def commands(self, way, shape, folder):
+        """Of server and client."""
+        if way.kind == "tcp":
+            port = free_port()
+            cpus = self.cpus if len(self.cpus) > 1 else (None, None)
+            extra = ["--congestion", way.congestion] if way.congestion else []
+            server = [*tcp_arguments(cpus[0], way.spinning), *extra, "--server", "--once",
+                      "--port", port]
+            target = f"{SERVER_IP if way.spaces[0] != way.spaces[1] else '127.0.0.1'}:{port}"
+            client = [*tcp_arguments(cpus[-1], way.spinning), *extra, "--client", target,
+                      *shape.options(), *self.timing]
+        elif way.kind == "nd":
+            server = [ND_ECHO, *self.eal(way, "server", folder), "--", "--ip", f"{ND_SERVER}/24",
+                      "--server", "--once", "--port", "4000"]
+            client = [ND_ECHO, *self.eal(way, "client", folder), "--", "--ip", f"{ND_CLIENT}/24",
+                      "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
+        else:
+            common = [*shape.options(), *self.timing]
+            server = [RAW_LIMIT, *self.eal(way, "server", folder), "--", "--server", *common]
+            client = [RAW_LIMIT, *self.eal(way, "client", folder), "--", "--client", *common]
+        return ([*within(way.spaces[0]), *server, "--json", "-"],
+                [*within(way.spaces[1]), *client, "--json", "-"])
+
+    def run(self, way, shape):
+        """(server's, client's) results; None for an end that has none."""
+        return pair_results(lambda folder: self.commands(way, shape, folder), self.limit)
