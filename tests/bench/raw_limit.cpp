@@ -222,9 +222,13 @@ int run(const command_line& arguments, raw_options o) {
   const echo::output out(guard.fd(), o.json);
   const nd::pmd::eal eal(arguments.eal);
   nd::pmd::register_thread();
-  const nd::settings values;
+  nd::settings values;
+  // What a device is to hand to us instead of the kernel.
+  values.set("ip", o.server ? "10.19.0.1/24" : "10.19.0.2/24");
   const std::uint16_t mtu = nd::pmd::port_mtu(values);
-  const auto pool = nd::pmd::make_mbuf_pool("raw", 0, nd::pmd::rx_data_room(mtu));
+  const nd::pmd::rx_pool_needs needs = nd::pmd::port_rx_pool_needs(values, mtu);
+  auto pool = nd::pmd::make_mbuf_pool("raw", 0, needs.data_room, needs.reserved);
+  pool.get_deleter().kept = needs.kept;
   constexpr std::uint32_t server_ip = 0x0a130001;
   constexpr std::uint32_t client_ip = 0x0a130002;
   raw_link link(nd::pmd::open_port(values, mtu, pool.get()), pool.get(),

@@ -1,0 +1,372 @@
+#!/usr/bin/env python3
+"""Measures libndstack, kernel TCP in the same shapes, and what each transport can do at most.
+
+scripts/bench builds what this runs. A server and a client, one core each, in turns: libndstack over
+memif, af_xdp and af_packet; the same port without a protocol; kernel TCP over the loopback and over
+the same veth, blocking and spinning, with and without segmentation offload. Then the goodput that
+is left when frames are lost, and sockperf and iperf3 beside our kernel TCP peer.
+
+What needs root (namespaces, veth) or a package that is not there (scripts/setup --bench) is left
+out, and the report says so. SIGINT ends the run; what there is by then is reported.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import figures
+import network
+import report
+import shapes
+import tools
+from processes import Failed, Load
+from ways import Runner, Way
+
+TRANSPORTS = ("memif", "af_xdp", "af_packet")
+PARTS = (*TRANSPORTS, "loss", "tools")
+MODES = ("rr", "pipeline", "stream", "crr")
+LOSSES = (0, 0.001, 0.01, 0.05, 0.1)
+LOSS_SHAPE = shapes.Shape("stream", 64 * shapes.KIB)
+RAW_EXTRA = (shapes.SMALL, shapes.RawShape("stream", 0), shapes.RawShape("echo", 64))
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+class Bench:
+    """One run. `result` is what is known so far, whenever it ends."""
+
+    def __init__(self, options):
+        self.options = options
+        self.cpus = sorted(os.sched_getaffinity(0))[:2]
+        self.runner = Runner(self.cpus, options.duration, options.duration / 4)
+        self.shapes = [s for s in (shapes.QUICK if options.quick else shapes.ALL)
+                       if s.mode in options.modes]
+        self.measured = {}   # (way's name, shape) -> runs
+        self.failures = []
+        self.tables = []     # (transport, {"nd": way, "raw": way}, [names of kernel ways])
+        self.kernel = {}     # name -> title
+        self.left_out = []
+        self.loss = {}
+        self.tool_checks = []
+        self.complete = False
+
+    # ------------------------------------------------------------------------------------- running
+
+    def measure(self, way, shape):
+        """One run; a failed one is kept as such, and the rest goes on."""
+        try:
+            server, client = self.runner.run(way, shape)
+        except Failed as error:
+            self.failures.append({"way": way.name, "shape": shape.name, "why": str(error)})
+            say(f"{way.name}, {shape.name} failed: {last_words(error)}")
+            return None
+        result = client or server
+        run = {"value": shape.value(result)}
+        if run["value"] is None:
+            self.failures.append({"way": way.name, "shape": shape.name, "why": "no message came"})
+            return None
+        if shape.latency:
+            run["p99_us"] = result["latency_us"]["p99"]
+        if way.kind == "nd":
+            run["cycles"] = {"client": figures.cycles_of(client),
+                             "server": figures.cycles_of(server)}
+        self.measured.setdefault((way.name, shape), []).append(run)
+        return run["value"]
+
+    def turns(self, groups):
+        """`groups`: [(nd way, raw way)], then kernel ways; all of them once a turn for each shape,
+        so that what disturbs the machine disturbs all."""
+        pairs, kernels = groups
+        for turn in range(self.options.turns):
+            raw_done = set()
+            for number, shape in enumerate(self.shapes):
+                values = []
+                for nd, raw in pairs:
+                    values.append((nd.name, self.measure(nd, shape)))
+                    limit = shape.limit()
+                    if limit and (raw.name, limit) not in raw_done:
+                        raw_done.add((raw.name, limit))
+                        self.measure(raw, limit)
+                for way in kernels:
+                    values.append((way.name, self.measure(way, shape)))
+                shown = "  ".join(f"{name} {report.number(v)}" for name, v in values)
+                say(f"{turn + 1}/{self.options.turns} {number + 1}/{len(self.shapes)} "
+                    f"{shape.name} [{shape.unit}]  {shown}")
+            for _, raw in pairs:
+                for limit in RAW_EXTRA:
+                    if (raw.name, limit) not in raw_done:
+                        self.measure(raw, limit)
+
+    def run(self):
+        parts = self.options.parts
+        with network.Network() if not network.missing() else Nothing() as net:
+            pairs, kernels = self.prepare(net)
+            if pairs:
+                self.turns((pairs, kernels))
+            if "tools" in parts:
+                self.run_tools()
+            if "loss" in parts:
+                self.run_loss(net)
+        self.complete = True
+
+    def prepare(self, net):
+        """Creates the namespaces and the ways; ([(nd, raw)], [kernel way])."""
+        wanted = [t for t in TRANSPORTS if t in self.options.parts]
+        why = network.missing()
+        if why and [t for t in PARTS if t in self.options.parts and t not in ("memif", "tools")]:
+            self.left_out.append(f"all over veth ({why})")
+        offloads = [True] if self.options.quick or why else [True, False]
+        if why:
+            wanted = [t for t in wanted if t == "memif"]
+        over = (["loopback"] if "memif" in wanted else []) + (["veth"] if wanted and
+                                                              set(wanted) - {"memif"} else [])
+        kernels = []
+        veth = (None, None)
+        for offload in offloads:
+            if net and over:
+                pair = net.pair("on" if offload else "off", offload)
+                veth = pair if offload else veth
+            else:
+                pair = (None, None)
+            for transport in over:
+                spaces = pair if transport == "veth" else (pair[0], pair[0])
+                for spinning in (True, False):
+                    kernels.append(tcp_way(transport, spaces, spinning, offload))
+        pairs = []
+        for transport in wanted:
+            spaces = (None, None) if transport == "memif" else veth
+            pair = (Way(f"nd_{transport}", f"ND, {transport}", "nd", transport, spaces),
+                    Way(f"raw_{transport}", f"limit of {transport}", "raw", transport, spaces))
+            pairs.append(pair)
+            names = [k.name for k in kernels
+                     if k.transport == ("loopback" if transport == "memif" else "veth")]
+            self.tables.append((transport, {"nd": pair[0].name, "raw": pair[1].name}, names))
+        self.kernel = {k.name: k.title for k in kernels}
+        return pairs, kernels
+
+    def run_loss(self, net):
+        why = network.missing() or network.loss_missing()
+        if why:
+            self.left_out.append(f"goodput under loss ({why})")
+            return
+        pair = net.lossy("loss")
+        spaces = (pair.server, pair.client)
+        there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text("ascii")
+        ways = [Way(f"nd_{t}", f"ND, {t}", "nd", t, spaces) for t in ("af_xdp", "af_packet")]
+        for name in ("cubic", "bbr"):
+            if name in there.split():
+                ways.append(Way(name, f"TCP {name}", "tcp", "veth", spaces, congestion=name))
+            else:
+                self.left_out.append(f"TCP with {name} (this kernel has none)")
+        losses = (0, 0.01) if self.options.quick else LOSSES
+        found = {(way.name, loss): [] for way in ways for loss in losses}
+        runner = Runner(self.cpus, self.options.loss_duration, 0.3)
+        with tempfile.TemporaryDirectory(prefix="nd-bench-") as folder:
+            try:
+                for turn in range(self.options.loss_turns):
+                    for loss in losses:
+                        line = []
+                        for way in ways:
+                            value = self.run_lossy(pair, loss, folder, runner, way)
+                            if value is not None:
+                                found[way.name, loss].append(value)
+                            line.append(f"{way.name} {report.number(value)}")
+                        say(f"{turn + 1}/{self.options.loss_turns} loss {loss:.1%} [Gbit/s]  "
+                            + "  ".join(line))
+            finally:
+                for way in ways:
+                    points = [{"loss": loss, "median": figures.median(found[way.name, loss]),
+                               "spread": figures.spread(found[way.name, loss]),
+                               "runs": found[way.name, loss]} for loss in losses]
+                    self.loss[way.name] = figures.retained(points)
+
+    def run_lossy(self, pair, loss, folder, runner, way):
+        try:
+            pair.set_loss(loss, folder)
+            before = pair.seen()
+            client = runner.run(way, LOSS_SHAPE)[1]
+            frames, dropped = (now - then for now, then in zip(pair.seen(), before))
+        except Failed as error:
+            self.failures.append({"way": way.name, "shape": f"loss {loss:.1%}", "why": str(error)})
+            say(f"{way.name} at {loss:.1%} loss failed: {last_words(error)}")
+            return None
+        # The program must have done what it is for.
+        expected = loss * frames
+        if frames == 0 or abs(dropped - expected) > 5 * max(expected, 1) ** 0.5 + 0.01 * frames:
+            self.failures.append({"way": way.name, "shape": f"loss {loss:.1%}",
+                                  "why": f"{dropped} of {frames} frames were dropped"})
+            say(f"{way.name}: {dropped} of {frames} frames were dropped at {loss:.1%}")
+            return None
+        return LOSS_SHAPE.value(client)
+
+    def run_tools(self):
+        for tool in tools.CHECKS:
+            if why := tools.missing(tool):
+                self.left_out.append(f"{tool.program} ({why})")
+                continue
+            for turn in range(min(self.options.turns, 3)):
+                try:
+                    tool.run(self.runner, self.options.duration)
+                except Failed as error:
+                    self.failures.append({"way": tool.program, "shape": tool.shape.name,
+                                          "why": str(error)})
+                    say(f"{tool.program} failed: {last_words(error)}")
+            if line := tool.result():
+                self.tool_checks.append(line)
+                say(f"{line['text']}: {report.number(line['tool'])}, our peer "
+                    f"{report.number(line['peer'])} {line['unit']}")
+
+    # ------------------------------------------------------------------------------------- results
+
+    def result(self, others_cpu):
+        rows = [figures.make_row(shape, transport, ways, kernels, self.measured)
+                for transport, ways, kernels in self.tables for shape in self.shapes]
+        rows = [r for r in rows if r["nd"] or any(r["kernel"].values())]
+        limits = []
+        for transport, ways, _ in self.tables:
+            for limit in sorted({s for way, s in self.measured if way == ways["raw"]},
+                                key=lambda s: (s.mode, s.depth, s.size)):
+                found = figures.summarize(self.measured[ways["raw"], limit])
+                limits.append({"transport": transport, "shape": limit.name, "unit": limit.unit,
+                               **found})
+        return {
+            "complete": self.complete, "quick": self.options.quick,
+            "turns": self.options.turns, "duration_s": self.options.duration,
+            "loss_turns": self.options.loss_turns, "loss_duration_s": self.options.loss_duration,
+            "machine": report.machine(self.cpus, self.runner.hugepages),
+            "others_cpu": others_cpu, "kernel_ways": self.kernel, "rows": rows, "limits": limits,
+            "loss": self.loss, "tools": self.tool_checks,
+            "targets": figures.check_targets(rows, self.loss),
+            "failures": self.failures, "left_out": self.left_out,
+        }
+
+
+class Nothing:
+    """No network."""
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *_):
+        pass
+
+
+def last_words(error):
+    """Of a failed pair, what the first that complained said."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line[1:].strip() for line in lines
+            if line.startswith("|") and any(p in line for p in ("nd-", "raw-limit:", "tcp-peer:"))]
+    return (said or lines or ["?"])[-1 if not said else 0]
+
+
+def tcp_way(transport, spaces, spinning, offload):
+    name = f"tcp_{transport}_{'spinning' if spinning else 'blocking'}"
+    title = f"TCP {'spinning' if spinning else 'blocking'}"
+    if not offload:
+        name += "_no_offload"
+        title += ", no offload"
+    return Way(name, title, "tcp", transport, spaces, spinning)
+
+
+# ----------------------------------------------------------------------------------- command line
+
+
+def words(text):
+    wanted = [w for w in text.replace(",", " ").split() if w]
+    for word in wanted:
+        if word not in PARTS + MODES:
+            raise argparse.ArgumentTypeError(
+                f"'{word}' is none of {', '.join(PARTS + MODES)}")
+    return wanted
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true",
+                        help="fewer shapes, fewer and shorter runs: less than 3 minutes")
+    parser.add_argument("--only", type=words, default=[], metavar="WORDS",
+                        help=f"parts ({', '.join(PARTS)}) and modes ({', '.join(MODES)}), with "
+                             "commas; without a word of a kind, all of it")
+    parser.add_argument("--duration", type=float, metavar="S",
+                        help="seconds a run (default 0.6; quick 0.3)")
+    parser.add_argument("--turns", type=int, metavar="N",
+                        help="runs of each; the median counts (default 5; quick 2)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures and the single runs")
+    parser.add_argument("--chart", metavar="PREFIX", help="write PREFIX.svg and PREFIX.png")
+    parser.add_argument("--check", action="store_true",
+                        help="exit code 1 when a target is not met, or was not measured")
+    parser.add_argument("--write-docs", action="store_true",
+                        help="write docs/performance.md's figures, .json, .svg and .png")
+    parser.add_argument("--from", dest="source", metavar="FILE",
+                        help="measure nothing; report what --json has written")
+    options = parser.parse_args()
+    quick = options.quick
+    options.duration = options.duration or (0.3 if quick else 0.6)
+    options.turns = options.turns or (2 if quick else 5)
+    if options.duration <= 0 or options.turns < 1:
+        parser.error("--duration must be more than 0, --turns at least 1")
+    options.loss_duration, options.loss_turns = (0.8, 1) if quick else (1.5, options.turns)
+    options.parts = [w for w in options.only if w in PARTS] or list(PARTS)
+    options.modes = [w for w in options.only if w in MODES] or list(MODES)
+    return options
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def measure(options):
+    """(result, whether it was interrupted)"""
+    bench = Bench(options)
+    if len(bench.cpus) < 2:
+        say("only one CPU: both ends share it, unpinned; expect little of the figures")
+    load = Load(bench.cpus)
+    interrupted = False
+    try:
+        bench.run()
+    except KeyboardInterrupt:
+        interrupted = True
+        say("interrupted; what there is:")
+    return bench.result(load.others()), interrupted
+
+
+def main():
+    options = arguments()
+    signal.signal(signal.SIGTERM, stop)
+    interrupted = False
+    try:
+        if options.source:
+            result = json.loads(Path(options.source).read_text(encoding="utf-8"))
+        else:
+            result, interrupted = measure(options)
+        print(report.text(result))
+        if options.json:
+            report.write_json(result, options.json)
+        if options.chart:
+            import chart  # matplotlib is not needed without it
+            chart.write(result, options.chart)
+        if options.write_docs:
+            report.write_docs(result)
+    except Failed as error:
+        say(f"{error}")
+        return 1
+    except (OSError, ValueError, ImportError) as error:
+        say(f"{error}")
+        return 1
+    if result["others_cpu"] > 0.05:
+        say(f"other processes took {result['others_cpu']:.0%} of these CPUs meanwhile; poll-mode "
+            "figures need cores of their own")
+    if interrupted:
+        return 130
+    return 1 if options.check and not all(t["met"] for t in result["targets"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
