@@ -17,7 +17,10 @@ class nd_network {
 
   explicit nd_network(runtime& rt) noexcept : rt_(rt) {}
 
-  void poll(bool) { rt_.poll(); }
+  /// Reads and writes poll by themselves when they cannot go on otherwise.
+  void poll(bool idle) {
+    if (idle) rt_.poll();
+  }
   stream connect(const host_port& peer, mode m) {
     const bool bulk = m == mode::stream;
     return stream(rt_, peer, bulk ? traffic_class::throughput : traffic_class::latency);

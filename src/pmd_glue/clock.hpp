@@ -7,6 +7,11 @@
 
 namespace nd::pmd {
 
+/// The TSC itself, for cycles.
+inline std::uint64_t read_cycles() noexcept {
+  return rte_rdtsc();
+}
+
 /// Starts at one second, so that zero never is a time of it. Reading takes some 10 ns; any thread.
 class tsc_clock {
  public:

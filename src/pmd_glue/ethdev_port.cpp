@@ -112,16 +112,19 @@ class ethdev_port : public port {
   port_capabilities capabilities_;
 };
 
-/// net_ring gives the very mbufs that are sent to the receiver. A wire copies.
+/// net_ring gives the very mbufs that are sent to the receiver. A wire copies; into mbufs that the
+/// application's writes cannot use up.
 class ring_port final : public ethdev_port {
  public:
-  using ethdev_port::ethdev_port;
+  ring_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
+            rte_mempool* rx_pool)
+      : ethdev_port(values, info, mtu, rx_pool), rx_pool_(rx_pool) {}
 
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
     std::array<rte_mbuf*, 64> copies;
     std::size_t n = 0;
     while (n < std::min(frames.size(), copies.size())) {
-      copies[n] = rte_pktmbuf_copy(frames[n], frames[n]->pool, 0, frames[n]->pkt_len);
+      copies[n] = rte_pktmbuf_copy(frames[n], rx_pool_, 0, frames[n]->pkt_len);
       if (copies[n] == nullptr) break;
       ++n;
     }
@@ -130,6 +133,9 @@ class ring_port final : public ethdev_port {
     rte_pktmbuf_free_bulk(&copies[sent], static_cast<unsigned>(n - sent));
     return sent;
   }
+
+ private:
+  rte_mempool* rx_pool_;
 };
 
 /// net_memif, safe against the other process's death (memif_guard.hpp).

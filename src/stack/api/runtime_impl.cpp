@@ -100,6 +100,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   pmd::fill_random(host.cookie_key.data(), host.cookie_key.size());
   host.seed = static_cast<std::uint64_t>(values_.seed);
   if (host.seed == 0) pmd::fill_random(&host.seed, sizeof host.seed);
+  if (values_.meter == "on") host.cycle_clock = pmd::read_cycles;
   host.rx_pool = rx_pool_.get();
   host.rx_reserved = needs.reserved;
   host.tx_pool = tx_pool_.get();

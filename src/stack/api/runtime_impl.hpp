@@ -38,6 +38,11 @@ class runtime_impl {
     core::post(host_->mailbox(), end, requests, [this] { poll(); });
   }
 
+  /// Charges a copy of the application's to its stage, where the stack runs on its thread.
+  stage_meter::scope metered_copy() noexcept {
+    return {inline_mode() ? host_->meter() : no_meter_, stage::copy};
+  }
+
   /// Polls, or pauses, until `done()`; otherwise the reason why not: would_block with
   /// `non_blocking`, interrupted, or timed_out after `limit` (zero: none).
   template <class Done>
@@ -75,6 +80,7 @@ class runtime_impl {
   pmd::mempool_ptr packet_pool_;
   std::unique_ptr<port> port_;
   std::unique_ptr<core::host> host_;
+  stage_meter no_meter_{nullptr};
   std::atomic<bool> interrupted_{false};
   std::atomic<bool> stopping_{false};  ///< lcore mode: the loop finishes and returns
 };

@@ -9,6 +9,13 @@ namespace nd::api {
 
 using core::socket_link;
 
+namespace {
+
+// Inline, what is written waits at most for this much company.
+constexpr std::size_t gather_limit = 32 * 1024;
+
+}  // namespace
+
 socket_impl::socket_impl(runtime_impl& rt)
     : send_buffer(static_cast<std::size_t>(rt.values().send_buffer)),
       receive_buffer(static_cast<std::size_t>(rt.values().receive_buffer)),
@@ -158,6 +165,7 @@ std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code&
 }
 
 std::size_t socket_impl::take(std::span<std::byte> buffer) noexcept {
+  const auto copying = rt_.metered_copy();
   std::size_t n = 0;
   while (n < buffer.size()) {
     if (reading_ == nullptr) {
@@ -204,30 +212,44 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
   written_ += n;
   rt_.post(*link_, core::request_send);
   // Bytes wait for company only while others are on their way, and not when much has gathered.
-  if (rt_.inline_mode() && (quiet || link_->to_stack.free_slots() < socket_link::ring_capacity / 2))
-    rt_.poll();
+  if (rt_.inline_mode() && (quiet || gathered_ >= gather_limit)) rt_.poll();
   return n;
 }
 
 std::size_t socket_impl::put(std::span<const std::byte> bytes) noexcept {
-  core::host& host = rt_.host();
-  const std::uint32_t most = link_->max_segment.load(std::memory_order_relaxed);
-  std::size_t n = 0;
-  while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
-    rte_mbuf* m = allocate_segment(host.tx_pool());
-    if (m == nullptr) break;
-    const auto piece =
-        bytes.subspan(n, std::min<std::size_t>(bytes.size() - n, std::min(most, tx_capacity(m))));
-    segment& s = segment_of(m);
-    s.length = static_cast<std::uint32_t>(piece.size());
-    if (host.digests())
-      s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
-    else
-      std::memcpy(tx_payload(m), piece.data(), piece.size());
-    link_->to_stack.push(m);
-    n += piece.size();
+  const auto copying = rt_.metered_copy();
+  if (link_->to_stack.empty()) {
+    last_ = nullptr;
+    gathered_ = 0;
   }
+  const std::uint32_t most = link_->max_segment.load(std::memory_order_relaxed);
+  std::size_t n = last_ != nullptr ? extend(last_, most, bytes) : 0;
+  while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
+    rte_mbuf* m = allocate_segment(rt_.host().tx_pool());
+    if (m == nullptr) break;
+    if (rt_.host().digests()) segment_of(m).digest = wire::crc32c_start;
+    n += extend(m, most, bytes.subspan(n));
+    link_->to_stack.push(m);
+    if (rt_.inline_mode()) last_ = m;  // elsewhere the stack may have it already
+  }
+  gathered_ += n;
   return n;
+}
+
+/// Copies what there is room for behind a segment's bytes.
+std::size_t socket_impl::extend(rte_mbuf* m, std::uint32_t most,
+                                std::span<const std::byte> bytes) noexcept {
+  segment& s = segment_of(m);
+  const std::uint32_t room = std::min(most, tx_capacity(m));
+  if (s.length >= room) return 0;
+  const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), room - s.length));
+  std::byte* const to = tx_payload(m) + s.length;
+  if (rt_.host().digests())
+    s.digest = wire::copy_crc32c(s.digest, to, piece);
+  else
+    std::memcpy(to, piece.data(), piece.size());
+  s.length += static_cast<std::uint32_t>(piece.size());
+  return piece.size();
 }
 
 }  // namespace nd::api

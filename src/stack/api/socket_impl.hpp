@@ -47,6 +47,7 @@ class socket_impl {
   std::error_code check_usable() const noexcept;
   std::size_t take(std::span<std::byte> buffer) noexcept;
   std::size_t put(std::span<const std::byte> bytes) noexcept;
+  std::size_t extend(rte_mbuf* m, std::uint32_t most, std::span<const std::byte> bytes) noexcept;
   std::size_t writable() const noexcept;
   std::uint32_t status() const noexcept;
 
@@ -60,6 +61,8 @@ class socket_impl {
   std::uint32_t read_offset_ = 0;
   std::uint64_t consumed_ = 0;
   std::uint64_t written_ = 0;
+  rte_mbuf* last_ = nullptr;  ///< inline mode: still in the link's ring, and may grow
+  std::size_t gathered_ = 0;  ///< bytes in the ring, if it is not empty
 };
 
 }  // namespace nd::api

@@ -18,6 +18,7 @@ std::uint64_t rx_bytes(const host_config& config) noexcept {
 host::host(const host_config& config, port& device, instant now)
     : config_(config),
       port_(device),
+      meter_(config.cycle_clock),
       random_(config.seed),
       timers_(now),
       mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
@@ -75,6 +76,7 @@ void host::drop_requests() {
 
 std::size_t host::poll(instant now) {
   ++turn_;
+  const std::uint64_t sent_before = stats_.tx_packets.value();
   std::size_t served = receive(now);
   served += serve_requests(now);
   run_timers(now);
@@ -82,6 +84,7 @@ std::size_t host::poll(instant now) {
   send(now);
   acknowledge(now);
   flush(now);
+  meter_.end_turn(served == 0 && stats_.tx_packets.value() == sent_before, stats_);
   return served;
 }
 

@@ -12,6 +12,7 @@
 #include "base/port.hpp"
 #include "base/rng.hpp"
 #include "base/settings.hpp"
+#include "base/stage_meter.hpp"
 #include "base/timer_wheel.hpp"
 #include "channel/channel.hpp"
 #include "lcore/neighbors.hpp"
@@ -28,8 +29,9 @@ struct host_config {
   std::uint64_t epoch = 0;  ///< this boot; later boots have larger ones
   cookie_jar::key cookie_key{};
   std::uint64_t seed = 0;
-  rte_mempool* rx_pool = nullptr;  ///< of the device
-  std::uint32_t rx_reserved = 0;   ///< mbufs of it that only the device uses
+  stage_meter::clock cycle_clock = nullptr;  ///< null: cycles are not metered
+  rte_mempool* rx_pool = nullptr;            ///< of the device
+  std::uint32_t rx_reserved = 0;             ///< mbufs of it that only the device uses
   /// Of what applications write; its mbufs fit a packet of the device's MTU, as do those of
   rte_mempool* tx_pool = nullptr;
   /// packets that the stack builds itself: full send buffers must not keep it from acknowledging.
@@ -60,6 +62,9 @@ class host {
   bool say_goodbye(instant now);
 
   bool has_channels() const noexcept;
+
+  /// For copies on the thread that polls.
+  stage_meter& meter() noexcept { return meter_; }
 
   std::uint16_t max_payload() const noexcept;
   bool digests() const noexcept { return environment_.digests; }
@@ -151,6 +156,7 @@ class host {
   host_config config_;
   port& port_;
   counters stats_;
+  stage_meter meter_;
   rng random_;
   timer_wheel timers_;
   core::mailbox mailbox_;

@@ -7,7 +7,11 @@ namespace nd::core {
 
 std::size_t host::receive(instant now) {
   std::array<rte_mbuf*, burst> frames;
-  const std::size_t n = port_.rx_burst(now, frames);
+  std::size_t n = 0;
+  {
+    const stage_meter::scope in_rx(meter_, stage::rx);
+    n = port_.rx_burst(now, frames);
+  }
   for (std::size_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(frames[i], void*));
   for (std::size_t i = 0; i < n; ++i) {
     ++stats_.rx_packets;
@@ -18,6 +22,7 @@ std::size_t host::receive(instant now) {
 }
 
 void host::on_frame(instant now, mbuf_ptr frame) {
+  const stage_meter::scope in_parse(meter_, stage::parse);
   if (frame->nb_segs > 1 && rte_pktmbuf_linearize(frame.get()) != 0) {
     ++stats_.drop_malformed;
     return;
@@ -91,6 +96,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     ++stats_.drop_checksum;
     return;
   }
+  const stage_meter::scope in_channel(meter_, stage::channel);
   const std::span<std::byte> records = bytes.subspan(sizeof header);
   activate(entry);
   if (handshake) {
@@ -176,6 +182,7 @@ host::record_handler host::handler_of(wire::record_type type) noexcept {
 /// Gives each record to its socket. False when one could not be kept: the packet must not be
 /// acknowledged, and those that were kept are recognised when they come again.
 bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records) {
+  const stage_meter::scope in_socket(meter_, stage::socket);
   wire::record_reader reader(records);
   bool first = true;
   for (wire::record_view r; reader.next(r); first = false) {
@@ -329,6 +336,7 @@ void host::touch(socket_entry& s) {
 }
 
 void host::hand_over(instant now) {
+  const stage_meter::scope in_socket(meter_, stage::socket);
   for (const wire::socket_handle handle : touched_) {
     socket_entry* s = sockets_.find(handle);
     if (s == nullptr) continue;

@@ -6,6 +6,7 @@
 namespace nd::core {
 
 std::size_t host::serve_requests(instant now) {
+  const stage_meter::scope in_socket(meter_, stage::socket);
   std::array<app_end*, burst> ends;
   const std::size_t n = mailbox_.pop(ends);
   for (std::size_t i = 0; i < n; ++i) {
@@ -117,6 +118,7 @@ std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
 }
 
 void host::run_timers(instant now) {
+  const stage_meter::scope in_channel(meter_, stage::channel);
   while (timer* t = timers_.expire(now)) {
     switch (t->kind()) {
       case timer::owner_kind::channel: {

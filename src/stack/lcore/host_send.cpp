@@ -47,6 +47,7 @@ void host::send(instant now) {
 }
 
 void host::push_records(instant now, peer& p) {
+  const stage_meter::scope in_socket(meter_, stage::socket);
   for (std::size_t i = traffic_classes; i-- > 0;) {
     peer::per_class& c = p.classes[i];
     if (c.ready.empty() && p.resets.empty()) continue;
@@ -92,6 +93,7 @@ void host::push_class(instant now, peer::per_class& c) {
 }
 
 std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t budget) {
+  const stage_meter::scope in_channel(meter_, stage::channel);
   std::size_t sent = 0;
   while (sent < budget) {
     if (tx_count_ == tx_.size()) flush(now);
@@ -107,6 +109,7 @@ std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t bu
 // One acknowledgement a channel and turn, for those that no data packet carried. Then channels with
 // nothing to do leave the list, and their timers take over.
 void host::acknowledge(instant now) {
+  const stage_meter::scope in_channel(meter_, stage::channel);
   for (channel_entry* entry : active_channels_) {
     if (tx_count_ == tx_.size()) flush(now);
     if (tx_count_ < tx_.size())
@@ -122,6 +125,7 @@ void host::acknowledge(instant now) {
 }
 
 void host::transmit(rte_mbuf* packet, const packet_route& route) {
+  const stage_meter::scope in_tx(meter_, stage::tx);
   write_frame(packet, config_.address, route, port_.capabilities());
   enqueue(packet);
 }
@@ -135,6 +139,7 @@ void host::enqueue(rte_mbuf* frame) {
 }
 
 void host::flush(instant now) {
+  const stage_meter::scope in_tx(meter_, stage::tx);
   if (tx_count_ > 0) {
     const std::size_t sent = port_.tx_burst(now, std::span(tx_).first(tx_count_));
     if (sent < tx_count_) ++stats_.tx_device_full;
