@@ -30,6 +30,7 @@ TRANSPORTS = ("memif", "af_xdp", "af_packet")
 PARTS = (*TRANSPORTS, "loss", "tools")
 MODES = ("rr", "pipeline", "stream", "crr")
 LOSSES = (0, 0.001, 0.01, 0.05, 0.1)
+METERED_TURNS = 3
 LOSS_SHAPE = shapes.Shape("stream", 64 * shapes.KIB)
 RAW_EXTRA = (shapes.SMALL, shapes.RawShape("stream", 0), shapes.RawShape("echo", 64))
 
@@ -45,9 +46,11 @@ class Bench:
         self.options = options
         self.cpus = sorted(os.sched_getaffinity(0))[:2]
         self.runner = Runner(self.cpus, options.duration, options.duration / 4)
+        self.metered_runner = Runner(self.cpus, min(options.duration, 0.3), 0.05, metered=True)
         self.shapes = [s for s in (shapes.QUICK if options.quick else shapes.ALL)
                        if s.mode in options.modes]
         self.measured = {}   # (way's name, shape) -> runs
+        self.metered = {}    # (way's name, shape, end) -> runs of figures.cycles_of()
         self.failures = []
         self.tables = []     # (transport, {"nd": way, "raw": way}, [names of kernel ways])
         self.kernel = {}     # name -> title
@@ -73,11 +76,18 @@ class Bench:
             return None
         if shape.latency:
             run["p99_us"] = result["latency_us"]["p99"]
-        if way.kind == "nd":
-            run["cycles"] = {"client": figures.cycles_of(client),
-                             "server": figures.cycles_of(server)}
         self.measured.setdefault((way.name, shape), []).append(run)
         return run["value"]
+
+    def meter(self, way, shape):
+        """A run that counts cycles by stage. Counting costs some, so its value does not count."""
+        try:
+            ends = self.metered_runner.run(way, shape)
+        except Failed as error:
+            say(f"{way.name}, {shape.name}, metered, failed: {last_words(error)}")
+            return
+        for end, result in zip(("server", "client"), ends):
+            self.metered.setdefault((way.name, shape, end), []).append(figures.cycles_of(result))
 
     def turns(self, groups):
         """`groups`: [(nd way, raw way)], then kernel ways; all of them once a turn for each shape,
@@ -89,6 +99,8 @@ class Bench:
                 values = []
                 for nd, raw in pairs:
                     values.append((nd.name, self.measure(nd, shape)))
+                    if turn < METERED_TURNS:
+                        self.meter(nd, shape)
                     limit = shape.limit()
                     if limit and (raw.name, limit) not in raw_done:
                         raw_done.add((raw.name, limit))
@@ -225,7 +237,8 @@ class Bench:
     # ------------------------------------------------------------------------------------- results
 
     def result(self, others_cpu):
-        rows = [figures.make_row(shape, transport, ways, kernels, self.measured)
+        rows = [figures.make_row(shape, transport, ways, kernels, self.measured,
+                                 self.metered)
                 for transport, ways, kernels in self.tables for shape in self.shapes]
         rows = [r for r in rows if r["nd"] or any(r["kernel"].values())]
         limits = []
@@ -261,7 +274,7 @@ def last_words(error):
     """Of a failed pair, what the first that complained said."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line[1:].strip() for line in lines
-            if line.startswith("|") and any(p in line for p in ("nd-", "raw-limit:", "tcp-peer:"))]
+            if line.startswith("|") and any(p in line for p in ("nd-echo: ", "raw-limit: ", "tcp-peer: "))]
     return (said or lines or ["?"])[-1 if not said else 0]
 
 

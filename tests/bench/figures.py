@@ -34,18 +34,16 @@ def best(values, less_is_better):
 
 
 def cycles_of(result):
-    """TSC cycles by stage a packet (received and sent) and a byte of an end's result; None where
-    the program does not tell them."""
-    cycles = result and result.get("cycles")
-    if not cycles:
+    """TSC cycles by stage a packet (received and sent) and a byte of payload (both ways), of an
+    end that ran with meter=on; None of one that did not. All counters are of its whole life."""
+    counters = (result or {}).get("counters", {})
+    cycles = {stage: counters.get(f"cycles_{stage}", 0) for stage in STAGES}
+    packets = counters.get("rx_packets", 0) + counters.get("tx_packets", 0)
+    payload = counters.get("payload_bytes_sent", 0) + counters.get("payload_bytes_received", 0)
+    if not any(cycles.values()) or not packets or not payload:
         return None
-    counters = result["counters"]
-    packets = counters["rx_packets"] + counters["tx_packets"]
-    moved = counters["rx_bytes"] + counters["tx_bytes"]
-    if not packets or not moved:
-        return None
-    return {"packet": {stage: cycles.get(stage, 0) / packets for stage in STAGES},
-            "byte": {stage: cycles.get(stage, 0) / moved for stage in STAGES}}
+    return {"packet": {stage: cycles[stage] / packets for stage in STAGES},
+            "byte": {stage: cycles[stage] / payload for stage in STAGES}}
 
 
 def median_cycles(runs):
@@ -58,22 +56,18 @@ def median_cycles(runs):
 
 
 def summarize(runs):
-    """One way's runs of one shape, each {"value": ..., "p99_us": ..., "cycles": {end: ...}}."""
+    """One way's runs of one shape, each {"value": ..., "p99_us": ...}."""
     values = [run["value"] for run in runs]
     out = {"median": median(values), "spread": spread(values), "runs": values}
     tails = [run["p99_us"] for run in runs if run.get("p99_us") is not None]
     if tails:
         out["p99_us"] = median(tails)
-    for end in ("client", "server"):
-        cycles = median_cycles([run.get("cycles", {}).get(end) for run in runs])
-        if cycles:
-            out.setdefault("cycles", {})[end] = cycles
     return out
 
 
-def make_row(shape, transport, ways, kernels, measured):
+def make_row(shape, transport, ways, kernels, measured, metered):
     """A row of a table: libndstack over a transport beside kernel TCP and the raw limit. `measured`
-    holds the runs by (way, shape)."""
+    holds the runs by (way, shape), `metered` cycles_of() by (way, shape, end)."""
     def of(way, what=shape):
         runs = measured.get((way, what), [])
         return summarize(runs) if runs else None
@@ -85,10 +79,13 @@ def make_row(shape, transport, ways, kernels, measured):
     value = nd and nd["median"]
     spinning = middle.get(kernels[0])
     all_best = best(middle.values(), shape.latency)
+    cycles = {end: median_cycles(metered.get((ways["nd"], shape, end), []))
+              for end in ("client", "server")}
     return {
         "transport": transport, "shape": shape.name, "mode": shape.mode, "size": shape.size,
         "connections": shape.connections, "depth": shape.depth, "unit": shape.unit,
         "less_is_better": shape.latency, "nd": nd, "kernel": kernel, "limit": limit,
+        "cycles": {end: found for end, found in cycles.items() if found},
         "ratio_spinning": times_better(value, spinning, shape.latency),
         "ratio_best": times_better(value, all_best, shape.latency),
         "share": times_better(value, limit and limit["median"], shape.latency),

@@ -40,9 +40,8 @@ def with_spread(found):
     return number(found["median"]) + ("" if wide is None else f" ±{wide:.0%}")
 
 
-def cycles(found, per):
-    """Of both ends together: what a packet or a byte costs, client + server."""
-    ends = (found or {}).get("cycles", {})
+def cycles(ends, per):
+    """What a packet or a byte costs, at the client + at the server."""
     if not ends:
         return "-"
     return " + ".join(number(sum(ends[end][per].values())) if end in ends else "-"
@@ -65,7 +64,7 @@ def transport_tables(result):
                  *[with_spread(r["kernel"][way]) for way in ways],
                  times(r["ratio_spinning"]), times(r["ratio_best"]),
                  with_spread(r["limit"]), percent(r["share"]),
-                 cycles(r["nd"], "packet"), cycles(r["nd"], "byte")] for r in rows]
+                 cycles(r["cycles"], "packet"), cycles(r["cycles"], "byte")] for r in rows]
         head = ["shape", "unit", "ND", *titles, "ND/spinning", "ND/best", "limit", "of limit",
                 "cycles/packet", "cycles/byte"]
         out.append((f"ND over {transport}, kernel TCP over {over}", head, body, 2))
@@ -84,7 +83,7 @@ def stage_tables(result):
     for per in ("packet", "byte"):
         body = []
         for r in result["rows"]:
-            for end, found in ((r["nd"] or {}).get("cycles") or {}).items():
+            for end, found in r["cycles"].items():
                 body.append([r["transport"], r["shape"], end,
                              *[number(found[per][stage]) for stage in STAGES],
                              number(sum(found[per].values()))])

@@ -40,9 +40,10 @@ def hugepage_memory():
 class Runner:
     """Runs one shape one way, on two CPUs."""
 
-    def __init__(self, cpus, duration, warmup):
+    def __init__(self, cpus, duration, warmup, metered=False):
         self.cpus = cpus
         self.timing = ["--duration", duration, "--warmup", warmup]
+        self.settings = ["--set", "meter=on"] if metered else []
         self.limit = 30 + 4 * duration
         self.memory = hugepage_memory() or ["--no-huge", "-m", "512"]
 
@@ -70,9 +71,9 @@ class Runner:
                       *shape.options(), *self.timing]
         elif way.kind == "nd":
             server = [ND_ECHO, *self.eal(way, "server", folder), "--", "--ip", f"{ND_SERVER}/24",
-                      "--server", "--once", "--port", "4000"]
+                      *self.settings, "--server", "--once", "--port", "4000"]
             client = [ND_ECHO, *self.eal(way, "client", folder), "--", "--ip", f"{ND_CLIENT}/24",
-                      "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
+                      *self.settings, "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
         else:
             common = [*shape.options(), *self.timing]
             server = [RAW_LIMIT, *self.eal(way, "server", folder), "--", "--server", *common]
