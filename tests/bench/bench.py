@@ -62,22 +62,28 @@ class Bench:
     # ------------------------------------------------------------------------------------- running
 
     def measure(self, way, shape):
-        """One run; a failed one is kept as such, and the rest goes on."""
+        """One run, and a second one if that failed; a failure is kept, and the rest goes on."""
+        return self.attempt(way, shape) or self.attempt(way, shape)
+
+    def attempt(self, way, shape):
         try:
             server, client = self.runner.run(way, shape)
         except Failed as error:
-            self.failures.append({"way": way.name, "shape": shape.name, "why": str(error)})
-            say(f"{way.name}, {shape.name} failed: {last_words(error)}")
+            self.fail(way.name, shape.name, error)
             return None
         result = client or server
         run = {"value": shape.value(result)}
-        if run["value"] is None:
-            self.failures.append({"way": way.name, "shape": shape.name, "why": "no message came"})
+        if not run["value"]:
+            self.fail(way.name, shape.name, "nothing came")
             return None
         if shape.latency:
             run["p99_us"] = result["latency_us"]["p99"]
         self.measured.setdefault((way.name, shape), []).append(run)
         return run["value"]
+
+    def fail(self, way, shape, why):
+        self.failures.append({"way": way, "shape": shape, "why": str(why)})
+        say(f"{way}, {shape}: failed: {last_words(why)}")
 
     def meter(self, way, shape):
         """A run that counts cycles by stage. Counting costs some, so its value does not count."""
@@ -185,7 +191,8 @@ class Bench:
                     for loss in losses:
                         line = []
                         for way in ways:
-                            value = self.run_lossy(pair, loss, folder, runner, way)
+                            value = (self.run_lossy(pair, loss, folder, runner, way)
+                                     or self.run_lossy(pair, loss, folder, runner, way))
                             if value is not None:
                                 found[way.name, loss].append(value)
                             line.append(f"{way.name} {report.number(value)}")
@@ -199,21 +206,19 @@ class Bench:
                     self.loss[way.name] = figures.retained(points)
 
     def run_lossy(self, pair, loss, folder, runner, way):
+        name = f"{loss:.1%} loss"
         try:
             pair.set_loss(loss, folder)
             before = pair.seen()
             client = runner.run(way, LOSS_SHAPE)[1]
             frames, dropped = (now - then for now, then in zip(pair.seen(), before))
         except Failed as error:
-            self.failures.append({"way": way.name, "shape": f"loss {loss:.1%}", "why": str(error)})
-            say(f"{way.name} at {loss:.1%} loss failed: {last_words(error)}")
+            self.fail(way.name, name, error)
             return None
         # The program must have done what it is for.
         expected = loss * frames
         if frames == 0 or abs(dropped - expected) > 5 * max(expected, 1) ** 0.5 + 0.01 * frames:
-            self.failures.append({"way": way.name, "shape": f"loss {loss:.1%}",
-                                  "why": f"{dropped} of {frames} frames were dropped"})
-            say(f"{way.name}: {dropped} of {frames} frames were dropped at {loss:.1%}")
+            self.fail(way.name, name, f"{dropped} of {frames} frames were dropped")
             return None
         return LOSS_SHAPE.value(client)
 
@@ -226,9 +231,7 @@ class Bench:
                 try:
                     tool.run(self.runner, self.options.duration)
                 except Failed as error:
-                    self.failures.append({"way": tool.program, "shape": tool.shape.name,
-                                          "why": str(error)})
-                    say(f"{tool.program} failed: {last_words(error)}")
+                    self.fail(tool.program, tool.shape.name, error)
             if line := tool.result():
                 self.tool_checks.append(line)
                 say(f"{line['text']}: {report.number(line['tool'])}, our peer "

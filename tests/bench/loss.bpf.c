@@ -27,4 +27,4 @@ int forward(struct __sk_buff *skb) {
   return bpf_redirect(OUT_INTERFACE, 0);
 }
 
-char license[] SEC("license") = "BSD";
+char program_license[] SEC("license") = "BSD";

@@ -32,16 +32,21 @@ class ToolCheck:
         listener = subprocess.Popen(["taskset", "-c", str(first), *server],
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL)
+        value, done = None, None
         try:
-            time.sleep(0.3)
-            done = subprocess.run(["taskset", "-c", str(second), *client], capture_output=True,
-                                  text=True, timeout=30, check=False)
+            # Until the server listens; sockperf also takes a connect() in progress for a failed one.
+            for _ in range(5):
+                time.sleep(0.3)
+                done = subprocess.run(["taskset", "-c", str(second), *client], text=True,
+                                      capture_output=True, timeout=30, check=False)
+                if done.returncode == 0:
+                    value = self.read(done.stdout)
+                    break
         except subprocess.TimeoutExpired as error:
             raise Failed(f"{self.program} did not end") from error
         finally:
             listener.kill()
             listener.wait()
-        value = self.read(done.stdout) if done.returncode == 0 else None
         if value is None:
             raise Failed(f"{' '.join(client)}: {(done.stderr or done.stdout).strip()}")
         self.theirs.append(value)
