@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "nd/error.hpp"
+#include "pmd_glue/kernel_devices.hpp"
 #include "pmd_glue/memif_args.hpp"
 
 namespace nd::pmd {
@@ -38,6 +39,7 @@ eal::eal(const std::vector<std::string>& args) {
   static std::vector<std::string> kept;
   kept.assign(1, program_invocation_name);
   kept.insert(kept.end(), args.begin(), args.end());
+  prepare_kernel_devices(kept);
   std::vector<char*> argv;
   for (std::string& s : kept) argv.push_back(s.data());
   argv.push_back(nullptr);

@@ -11,7 +11,8 @@ namespace nd::pmd {
 class eal {
  public:
   /// Initialises the EAL with `args` (without the program's name). Where an earlier one did and
-  /// still lives, uses that; `args` must be empty then. Throws std::system_error(errc::eal_failed).
+  /// still lives, uses that; `args` must be empty then. Throws std::system_error(errc::eal_failed,
+  /// errc::no_device).
   explicit eal(const std::vector<std::string>& args);
   /// Uses what the application has initialised.
   eal() = default;

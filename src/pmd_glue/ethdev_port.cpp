@@ -7,11 +7,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <optional>
 #include <system_error>
 
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
+#include "pmd_glue/af_xdp_port.hpp"
+#include "pmd_glue/kernel_devices.hpp"
 #include "pmd_glue/memif_args.hpp"
 #include "pmd_glue/memif_guard.hpp"
 
@@ -197,6 +200,8 @@ std::uint16_t port_mtu(const settings& values) {
   if (const auto memif = memif_of(info)) {
     // Frames that take more than one slot are not safe to send (memif_guard.hpp's tests).
     largest = static_cast<std::uint16_t>(std::min(memif->bsize - RTE_ETHER_HDR_LEN, 9000));
+  } else if (const auto kernel = kernel_device_of(info)) {
+    largest = kernel->mtu;
   } else if (values.mtu != 0) {
     largest = std::min<std::uint16_t>(info.max_mtu, 9000);
   } else {
@@ -212,12 +217,35 @@ std::uint16_t port_mtu(const settings& values) {
   return static_cast<std::uint16_t>(values.mtu);
 }
 
+rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
+  const auto kernel = kernel_device_of(info_of(static_cast<std::uint16_t>(values.port)));
+  if (!kernel) return {.data_room = rx_data_room(mtu)};
+  // The driver copies what it sends into mbufs of this pool.
+  const auto sending = kernel->kept == 0 ? 0 : static_cast<unsigned>(values.tx_descriptors);
+  return {.data_room = std::max(rx_data_room(mtu, kernel->buffer_headroom),
+                                RTE_PKTMBUF_HEADROOM + kernel->buffer),
+          .reserved = kernel->kept + sending,
+          .kept = kernel->kept};
+}
+
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
   const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
   if (const auto memif = memif_of(info))
     return std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool);
   if (std::string_view(info.driver_name) == "net_ring")
     return started(std::make_unique<ring_port>(values, info, mtu, rx_pool));
+  if (const auto kernel = kernel_device_of(info);
+      kernel && kernel->made_by == kernel_device::driver::af_xdp) {
+    if (rx_pool->nb_mem_chunks != 1)
+      refuse(
+          "net_af_xdp needs a receive pool in one piece of memory: more memory (-m), or "
+          "--iova-mode=va");
+    settings rings = values;  // powers of two
+    rings.rx_descriptors =
+        static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(values.rx_descriptors)));
+    return make_af_xdp_port(started(std::make_unique<ethdev_port>(rings, info, mtu, rx_pool)),
+                            values, info.if_index, rx_pool);
+  }
   return started(std::make_unique<ethdev_port>(values, info, mtu, rx_pool));
 }
 

@@ -15,9 +15,17 @@ namespace nd::pmd {
 /// std::system_error(errc::no_device, errc::bad_option).
 std::uint16_t port_mtu(const settings& values);
 
-/// Configures and starts the port that `values.port` names, with `rx_pool` to receive into. memif
-/// and ring get what they need beyond ethdev's calls. The port is stopped and closed when the
-/// object goes.
+/// What the port asks of the pool it receives into.
+struct rx_pool_needs {
+  std::uint32_t data_room;  ///< bytes of an mbuf
+  unsigned reserved = 0;    ///< mbufs that only the device uses
+  unsigned kept = 0;        ///< of those, how many the driver does not give back when it is closed
+};
+rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu);
+
+/// Configures and starts the port that `values.port` names, with `rx_pool` to receive into. memif,
+/// ring and af_xdp get what they need beyond ethdev's calls. The port is stopped and closed when
+/// the object goes.
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool);
 
 }  // namespace nd::pmd

@@ -23,12 +23,16 @@ constexpr unsigned cache_size = 256;
 
 // Pools whose owners are gone.
 std::mutex left_behind_mutex;
-std::vector<rte_mempool*> left_behind;
+struct pool_left {
+  rte_mempool* pool;
+  unsigned kept;
+};
+std::vector<pool_left> left_behind;
 
 void free_whole_pools() noexcept {
-  std::erase_if(left_behind, [](rte_mempool* p) {
-    if (rte_mempool_in_use_count(p) != 0) return false;
-    rte_mempool_free(p);
+  std::erase_if(left_behind, [](const pool_left& p) {
+    if (rte_mempool_in_use_count(p.pool) > p.kept) return false;
+    rte_mempool_free(p.pool);
     return true;
   });
 }
@@ -43,21 +47,24 @@ std::string unique_name(const std::string& name) {
 
 void free_pool::operator()(rte_mempool* p) const noexcept {
   const unsigned missing = rte_mempool_in_use_count(p);
-  if (missing != 0)
-    RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing, p->name);
+  if (missing > kept)
+    RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing - kept, p->name);
   const std::lock_guard lock(left_behind_mutex);
-  left_behind.push_back(p);
+  left_behind.push_back({p, kept});
   free_whole_pools();
 }
 
-mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room) {
+mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room,
+                           unsigned reserved) {
   const std::uint64_t each = sizeof(rte_mbuf) + mbuf_private_size + data_room;
-  if (count != 0 && count < least_mbufs) {
+  const std::uint64_t least = least_mbufs + reserved;
+  if (count != 0 && count < least) {
     throw std::system_error(make_error_code(errc::bad_option),
                             "mbuf pool '" + name + "': " + std::to_string(count) +
-                                " mbufs are too few; 512 or more (settings rx_mbufs, tx_mbufs)");
+                                " mbufs are too few; " + std::to_string(least) +
+                                " or more (settings rx_mbufs, tx_mbufs)");
   }
-  if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs);
+  if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs) + reserved;
   rte_mempool* pool = rte_pktmbuf_pool_create(
       unique_name(name).c_str(), static_cast<unsigned>(count),
       std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,
@@ -72,9 +79,10 @@ mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::ui
   return mempool_ptr(pool);
 }
 
-std::uint32_t rx_data_room(std::uint16_t mtu) noexcept {
+std::uint32_t rx_data_room(std::uint16_t mtu, std::uint32_t headroom) noexcept {
   // A VLAN tag may precede the IP packet.
-  const std::uint32_t frame = RTE_PKTMBUF_HEADROOM + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN + mtu;
+  const std::uint32_t frame =
+      RTE_PKTMBUF_HEADROOM + headroom + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN + mtu;
   return RTE_ALIGN_CEIL(std::max<std::uint32_t>(frame, RTE_MBUF_DEFAULT_BUF_SIZE),
                         RTE_CACHE_LINE_SIZE);
 }

@@ -82,8 +82,10 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   const std::uint16_t mtu = pmd::port_mtu(values_);
   std::string suffix("-");
   suffix += std::to_string(values_.port);
+  const pmd::rx_pool_needs needs = pmd::port_rx_pool_needs(values_, mtu);
   rx_pool_ = pmd::make_mbuf_pool("nd-rx" + suffix, static_cast<std::uint64_t>(values_.rx_mbufs),
-                                 pmd::rx_data_room(mtu));
+                                 needs.data_room, needs.reserved);
+  rx_pool_.get_deleter().kept = needs.kept;
   tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
                                  pmd::tx_data_room(mtu));
   packet_pool_ = pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs, pmd::tx_data_room(mtu));
@@ -100,6 +102,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   if (host.seed == 0) pmd::fill_random(&host.seed, sizeof host.seed);
   if (values_.meter == "on") host.cycle_clock = pmd::read_cycles;
   host.rx_pool = rx_pool_.get();
+  host.rx_reserved = needs.reserved;
   host.tx_pool = tx_pool_.get();
   host.packet_pool = packet_pool_.get();
   host_ = std::make_unique<core::host>(host, *port_, now());

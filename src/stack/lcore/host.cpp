@@ -5,8 +5,9 @@
 namespace nd::core {
 namespace {
 
-std::uint64_t pool_bytes(rte_mempool* pool) noexcept {
-  return std::uint64_t{pool->size} * rte_pktmbuf_data_room_size(pool);
+std::uint64_t rx_bytes(const host_config& config) noexcept {
+  return std::uint64_t{config.rx_pool->size - config.rx_reserved} *
+         rte_pktmbuf_data_room_size(config.rx_pool);
 }
 
 }  // namespace
@@ -21,8 +22,8 @@ host::host(const host_config& config, port& device, instant now)
       random_(config.seed),
       timers_(now),
       mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
-      credit_(pool_bytes(config.rx_pool) / 8 * 3),
-      out_of_order_{.limit = pool_bytes(config.rx_pool) / 4},
+      credit_(rx_bytes(config) / 8 * 3),
+      out_of_order_{.limit = rx_bytes(config) / 4},
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .credit = credit_,

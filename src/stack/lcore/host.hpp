@@ -31,6 +31,7 @@ struct host_config {
   std::uint64_t seed = 0;
   stage_meter::clock cycle_clock = nullptr;  ///< null: cycles are not metered
   rte_mempool* rx_pool = nullptr;            ///< of the device
+  std::uint32_t rx_reserved = 0;             ///< mbufs of it that only the device uses
   /// Of what applications write; its mbufs fit a packet of the device's MTU, as do those of
   rte_mempool* tx_pool = nullptr;
   /// packets that the stack builds itself: full send buffers must not keep it from acknowledging.
