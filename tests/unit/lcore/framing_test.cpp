@@ -39,13 +39,15 @@ frame_verdict verdict(test::pool& pool, bool offload, std::uint64_t flags) {
 
 }  // namespace
 
-TEST_CASE("what the device says about a UDP checksum is believed") {
+TEST_CASE("a device that vouches for a UDP checksum is believed") {
   test::pool pool(16);
   // Nothing said: the stack checks by itself.
   CHECK(verdict(pool, false, 0) == frame_verdict::nd_packet);
   CHECK(verdict(pool, true, 0) == frame_verdict::bad_checksum);
   CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_GOOD) == frame_verdict::nd_packet);
-  CHECK(verdict(pool, false, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::bad_checksum);
+  // BAD is looked at again.
+  CHECK(verdict(pool, false, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::nd_packet);
+  CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::bad_checksum);
   // Not finished, but the bytes never left the machine.
   CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_NONE) == frame_verdict::nd_packet);
 }
