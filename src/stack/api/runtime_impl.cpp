@@ -76,6 +76,8 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
 
   core::host_config host;
   host.neighbors = parse_neighbors(values_.neighbors);
+  if (!values_.gateway.empty()) host.gateway = parse_address("gateway", values_.gateway);
+  if (host.gateway == address_.ip) refuse("setting gateway: that is this host's own address");
   eal_ = eal_of_app ? std::make_unique<pmd::eal>() : std::make_unique<pmd::eal>(config_.eal_args());
   pmd::register_thread();
   clock_.emplace();

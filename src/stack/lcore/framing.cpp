@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "wire/icmp.hpp"
 #include "wire/packet_format.hpp"
 
 namespace nd::core {
@@ -77,6 +78,18 @@ frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const ho
   return frame_verdict::nd_packet;
 }
 
+/// Answers go only where they can't be multiplied: RFC 1122, section 3.2.2.6, lets us be silent to
+/// broadcasts, and no host has the senders that are refused here (section 3.2.1.3).
+frame_verdict parse_icmp(const wire::ethernet_header& ethernet, const host_address& host,
+                         const received_packet& in) noexcept {
+  const bool one_host = in.source_ip != 0 && in.source_ip >> 24 != 127 && in.source_ip >> 28 < 14 &&
+                        in.source_ip != host.ip && !host.is_broadcast(in.source_ip);
+  if (ethernet.destination != host.mac || !one_host) return frame_verdict::not_ours;
+  if (in.bytes.size() < sizeof(wire::icmp_header)) return frame_verdict::malformed;
+  if (!wire::is_icmp_intact(in.bytes)) return frame_verdict::bad_checksum;
+  return frame_verdict::icmp;
+}
+
 }  // namespace
 
 frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet& out) noexcept {
@@ -96,7 +109,9 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
     return frame_verdict::malformed;
   if (wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip))) != 0)
     return frame_verdict::bad_checksum;
-  if (ip.destination != host.ip || ip.protocol != host.protocol()) return frame_verdict::not_ours;
+  if (ip.destination != host.ip) return frame_verdict::not_ours;
+  const bool icmp = ip.protocol != host.protocol() && ip.protocol == wire::protocol_icmp;
+  if (ip.protocol != host.protocol() && !icmp) return frame_verdict::not_ours;
   if ((ip.fragment & wire::ipv4_fragment_mask) != 0) return frame_verdict::malformed;
 
   out.source_mac = ethernet.source;
@@ -104,7 +119,20 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   out.congestion_experienced = (ip.dscp_ecn & wire::ecn_mask) == wire::ecn_ce;
   // What Ethernet padded behind the IP packet is not part of it.
   out.bytes = frame.first(ip.total_length).subspan(sizeof ip);
+  if (icmp) return parse_icmp(ethernet, host, out);
   return host.udp ? parse_udp(m, ip, host, out) : frame_verdict::nd_packet;
+}
+
+void turn_into_echo_reply(rte_mbuf* m, const host_address& host,
+                          const received_packet& request) noexcept {
+  m->ol_flags = 0;
+  wire::turn_into_echo_reply(request.bytes);
+  auto& ethernet = wire::at<wire::ethernet_header>(rte_pktmbuf_mtod(m, void*));
+  ethernet.destination = request.source_mac;
+  ethernet.source = host.mac;
+  auto& ip = wire::at<wire::ipv4_header>(rte_pktmbuf_mtod_offset(m, void*, sizeof ethernet));
+  wire::write_ipv4(ip, host.ip, request.source_ip, wire::protocol_icmp, ip.dscp_ecn,
+                   request.bytes.size());
 }
 
 }  // namespace nd::core
