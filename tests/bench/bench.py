@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import figures
@@ -30,7 +31,9 @@ TRANSPORTS = ("memif", "af_xdp", "af_packet")
 PARTS = (*TRANSPORTS, "loss", "tools")
 MODES = ("rr", "pipeline", "stream", "crr")
 LOSSES = (0, 0.001, 0.01, 0.05, 0.1)
-METERED_TURNS = 3
+# Less is no median of a ping-pong, but a machine that is too busy.
+ROUND_TRIPS = 100
+QUICK_LIMIT = 165  # seconds
 LOSS_SHAPE = shapes.Shape("stream", 64 * shapes.KIB)
 RAW_EXTRA = (shapes.SMALL, shapes.RawShape("stream", 0), shapes.RawShape("echo", 64))
 
@@ -58,6 +61,10 @@ class Bench:
         self.loss = {}
         self.tool_checks = []
         self.complete = False
+        self.began = time.monotonic()
+
+    def elapsed(self):
+        return time.monotonic() - self.began
 
     # ------------------------------------------------------------------------------------- running
 
@@ -75,6 +82,9 @@ class Bench:
         run = {"value": shape.value(result)}
         if not run["value"]:
             self.fail(way.name, shape.name, "nothing came")
+            return None
+        if shape.latency and result["latency_us"]["count"] < ROUND_TRIPS:
+            self.fail(way.name, shape.name, f"{result['latency_us']['count']} round trips only")
             return None
         if shape.latency:
             run["p99_us"] = result["latency_us"]["p99"]
@@ -99,13 +109,18 @@ class Bench:
         """`groups`: [(nd way, raw way)], then kernel ways; all of them once a turn for each shape,
         so that what disturbs the machine disturbs all."""
         pairs, kernels = groups
+        first = self.elapsed()
         for turn in range(self.options.turns):
+            a_turn = (self.elapsed() - first) / max(turn, 1)
+            if self.options.quick and self.elapsed() + a_turn > QUICK_LIMIT:
+                self.left_out.append(f"turn {turn + 1} and later (time is up)")
+                break
             raw_done = set()
             for number, shape in enumerate(self.shapes):
                 values = []
                 for nd, raw in pairs:
                     values.append((nd.name, self.measure(nd, shape)))
-                    if turn < METERED_TURNS:
+                    if turn < self.options.metered_turns:
                         self.meter(nd, shape)
                     limit = shape.limit()
                     if limit and (raw.name, limit) not in raw_done:
@@ -125,12 +140,12 @@ class Bench:
         parts = self.options.parts
         with network.Network() if not network.missing() else Nothing() as net:
             pairs, kernels = self.prepare(net)
-            if pairs:
-                self.turns((pairs, kernels))
             if "tools" in parts:
                 self.run_tools()
             if "loss" in parts:
                 self.run_loss(net)
+            if pairs:
+                self.turns((pairs, kernels))
         self.complete = True
 
     def prepare(self, net):
@@ -328,6 +343,7 @@ def arguments():
     options.turns = options.turns or (2 if quick else 5)
     if options.duration <= 0 or options.turns < 1:
         parser.error("--duration must be more than 0, --turns at least 1")
+    options.metered_turns = 1 if quick else 3
     options.loss_duration, options.loss_turns = (0.8, 1) if quick else (1.5, options.turns)
     options.parts = [w for w in options.only if w in PARTS] or list(PARTS)
     options.modes = [w for w in options.only if w in MODES] or list(MODES)

@@ -45,7 +45,7 @@ class Runner:
         self.timing = ["--duration", duration, "--warmup", warmup]
         self.settings = ["--set", "meter=on"] if metered else []
         self.limit = 30 + 4 * duration
-        self.memory = hugepage_memory() or ["--no-huge", "-m", "512"]
+        self.memory = hugepage_memory() or ["--no-huge", "-m", "256"]
 
     @property
     def hugepages(self):
