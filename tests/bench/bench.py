@@ -11,6 +11,7 @@ out, and the report says so. SIGINT ends the run; what there is by then is repor
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ import network
 import report
 import shapes
 import tools
-from processes import Failed, Load
+from processes import ROOT, Failed, Load
 from ways import Runner, Way
 
 TRANSPORTS = ("memif", "af_xdp", "af_packet")
@@ -92,8 +93,9 @@ class Bench:
         return run["value"]
 
     def fail(self, way, shape, why):
-        self.failures.append({"way": way, "shape": shape, "why": str(why)})
-        say(f"{way}, {shape}: failed: {last_words(why)}")
+        why = last_words(why).replace(str(ROOT), ".")
+        self.failures.append({"way": way, "shape": shape, "why": why})
+        say(f"{way}, {shape}: failed: {why}")
 
     def meter(self, way, shape):
         """A run that counts cycles by stage. Counting costs some, so its value does not count."""
@@ -192,6 +194,7 @@ class Bench:
         spaces = (pair.server, pair.client)
         there = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text("ascii")
         ways = [Way(f"nd_{t}", f"ND, {t}", "nd", t, spaces) for t in ("af_xdp", "af_packet")]
+        ways.append(Way("nd_memif", "ND, memif", "nd", "memif"))
         for name in ("cubic", "bbr"):
             if name in there.split():
                 ways.append(Way(name, f"TCP {name}", "tcp", "veth", spaces, congestion=name))
@@ -222,6 +225,8 @@ class Bench:
 
     def run_lossy(self, pair, loss, folder, runner, way):
         name = f"{loss:.1%} loss"
+        if way.transport == "memif":
+            return self.run_faulty(loss, runner, way, name)
         try:
             pair.set_loss(loss, folder)
             before = pair.seen()
@@ -236,6 +241,16 @@ class Bench:
             self.fail(way.name, name, f"{dropped} of {frames} frames were dropped")
             return None
         return LOSS_SHAPE.value(client)
+
+    def run_faulty(self, loss, runner, way, name):
+        """No kernel between the two: each end drops what it sends."""
+        fault = f"loss={loss},seed=1" if loss else ""
+        try:
+            return LOSS_SHAPE.value(runner.run(dataclasses.replace(way, fault=fault),
+                                               LOSS_SHAPE)[1])
+        except Failed as error:
+            self.fail(way.name, name, error)
+            return None
 
     def run_tools(self):
         for tool in tools.CHECKS:
@@ -291,8 +306,9 @@ class Nothing:
 def last_words(error):
     """Of a failed pair, what the first that complained said."""
     lines = [line.strip() for line in str(error).splitlines()]
+    names = ("nd-echo: ", "raw-limit: ", "tcp-peer: ")
     said = [line[1:].strip() for line in lines
-            if line.startswith("|") and any(p in line for p in ("nd-echo: ", "raw-limit: ", "tcp-peer: "))]
+            if line.startswith("|") and any(name in line for name in names)]
     return (said or lines or ["?"])[-1 if not said else 0]
 
 

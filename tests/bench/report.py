@@ -104,13 +104,13 @@ def loss_table(result):
     if not ways:
         return []
     losses = [p["loss"] for p in next(iter(ways.values()))]
-    titles = {"nd_af_xdp": "ND, af_xdp", "nd_af_packet": "ND, af_packet", "cubic": "TCP cubic",
-              "bbr": "TCP bbr"}
+    titles = {"nd_memif": "ND, memif, --fault", "nd_af_xdp": "ND, af_xdp",
+              "nd_af_packet": "ND, af_packet", "cubic": "TCP cubic", "bbr": "TCP bbr"}
     body = [[titles[way],
              *[f"{with_spread(p)} ({percent(p['retained'])})" for p in points]]
             for way, points in ways.items()]
     head = ["Gbit/s (of that at no loss)", *[f"{loss:.1%} lost" for loss in losses]]
-    return [("Goodput of one stream over veth when frames are lost", head, body, 1)]
+    return [("Goodput of one stream when frames are lost; over veth but for memif", head, body, 1)]
 
 
 def tool_table(result):
@@ -170,9 +170,8 @@ def notes(result):
     if result["quick"]:
         out.append("A quick run: few and short measurements.")
     out += [f"Left out: {what}." for what in result["left_out"]]
-    for (way, shape), count in failures(result).items():
-        out.append(f"Failed runs: {way}, {shape}: {count}.")
-    return out
+    failed = [f"{way}, {shape}: {count}" for (way, shape), count in failures(result).items()]
+    return out + ([f"Failed runs: {'; '.join(failed)}."] if failed else [])
 
 
 def failures(result):

@@ -22,6 +22,7 @@ class Way:
     spaces: tuple = (None, None)
     spinning: bool = False
     congestion: str = ""
+    fault: str = ""
 
 
 def hugepage_memory():
@@ -70,10 +71,11 @@ class Runner:
             client = [*tcp_arguments(cpus[-1], way.spinning), *extra, "--client", target,
                       *shape.options(), *self.timing]
         elif way.kind == "nd":
+            settings = [*self.settings, *(["--fault", way.fault] if way.fault else [])]
             server = [ND_ECHO, *self.eal(way, "server", folder), "--", "--ip", f"{ND_SERVER}/24",
-                      *self.settings, "--server", "--once", "--port", "4000"]
+                      *settings, "--server", "--once", "--port", "4000"]
             client = [ND_ECHO, *self.eal(way, "client", folder), "--", "--ip", f"{ND_CLIENT}/24",
-                      *self.settings, "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
+                      *settings, "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
         else:
             common = [*shape.options(), *self.timing]
             server = [RAW_LIMIT, *self.eal(way, "server", folder), "--", "--server", *common]
