@@ -115,7 +115,8 @@ class Tree:
             path.relative_to(self.root).as_posix()
             for top in ("include", "src", "apps", "tests")
             for path in (self.root / top).rglob("*")
-            if path.suffix in (".cpp", ".hpp", ".h", ".def") and path.is_file())
+            if path.suffix in (".cpp", ".hpp", ".h", ".def") and path.is_file()
+            and "third_party" not in path.parts)
         self.text = {f: (self.root / f).read_text(encoding="utf-8") for f in self.files}
 
     def find(self, file, line, message):

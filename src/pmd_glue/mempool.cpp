@@ -80,9 +80,11 @@ mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::ui
 }
 
 std::uint32_t rx_data_room(std::uint16_t mtu, std::uint32_t headroom) noexcept {
-  // A VLAN tag may precede the IP packet.
-  const std::uint32_t frame =
-      RTE_PKTMBUF_HEADROOM + headroom + RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN + mtu;
+  // Behind the headroom: a VLAN tag may precede the IP packet, a NIC may leave the CRC behind it,
+  // and net_virtio counts its own header of 12 bytes, though it puts that into the headroom.
+  constexpr std::uint32_t virtio_header = 12;
+  const std::uint32_t frame = RTE_PKTMBUF_HEADROOM + headroom + virtio_header + RTE_ETHER_HDR_LEN +
+                              RTE_VLAN_HLEN + mtu + RTE_ETHER_CRC_LEN;
   return RTE_ALIGN_CEIL(std::max<std::uint32_t>(frame, RTE_MBUF_DEFAULT_BUF_SIZE),
                         RTE_CACHE_LINE_SIZE);
 }

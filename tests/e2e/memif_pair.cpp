@@ -4,7 +4,7 @@
 
 namespace nd::e2e {
 
-std::string memif_pair::cpu_list(bool server) {
+std::string cpu_list(bool server) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   sched_getaffinity(0, sizeof allowed, &allowed);

@@ -18,6 +18,9 @@ inline std::string program(const char* variable) {
   return path;
 }
 
+/// The CPU of a host: one each where there are two.
+std::string cpu_list(bool server);
+
 /// One folder with one memif socket, and the arguments of both ends.
 class memif_pair {
  public:
@@ -52,8 +55,6 @@ class memif_pair {
   std::filesystem::path file(const std::string& name) const { return dir_ / name; }
 
  private:
-  // One core a host where there are two.
-  static std::string cpu_list(bool server);
   temp_dir dir_;
 };
 

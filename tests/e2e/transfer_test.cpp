@@ -1,59 +1,12 @@
 // Real files through nd-cat, compared by SHA-256, over a good wire and bad ones.
-#include <sodium.h>
-
-#include <algorithm>
-#include <array>
-#include <fstream>
-
 #include "memif_pair.hpp"
+#include "real_files.hpp"
 
 using namespace nd::e2e;
 
 namespace {
 
 constexpr std::uint64_t MiB = 1 << 20;
-
-/// Under sanitizers everything is some ten times slower.
-bool sanitized() {
-  return std::getenv("ND_SANITIZED") != nullptr;
-}
-
-/// The largest files of the system's programs and libraries, one behind the other, until there are
-/// `bytes`; from the first again where they are too few.
-void gather(const std::filesystem::path& to, std::uint64_t bytes) {
-  namespace fs = std::filesystem;
-  std::vector<std::pair<std::uintmax_t, fs::path>> files;
-  for (const char* root : {"/usr/bin", "/usr/lib"}) {
-    const auto options = fs::directory_options::skip_permission_denied;
-    for (const fs::directory_entry& e : fs::recursive_directory_iterator(root, options)) {
-      std::error_code ec;
-      if (e.is_regular_file(ec) && !e.is_symlink(ec) && e.file_size(ec) > 0)
-        files.emplace_back(e.file_size(ec), e.path());
-    }
-  }
-  std::ranges::sort(files, std::ranges::greater());
-  REQUIRE_FALSE(files.empty());
-  std::ofstream out(to, std::ios::binary);
-  std::uint64_t gathered = 0;
-  for (std::size_t i = 0; gathered < bytes; i = (i + 1) % files.size()) {
-    out << std::ifstream(files[i].second, std::ios::binary).rdbuf();
-    gathered += files[i].first;
-  }
-  REQUIRE(out.good());
-}
-
-std::array<unsigned char, crypto_hash_sha256_BYTES> sha256(const std::filesystem::path& path) {
-  crypto_hash_sha256_state state;
-  crypto_hash_sha256_init(&state);
-  std::ifstream file(path, std::ios::binary);
-  std::vector<char> block(MiB);
-  while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0)
-    crypto_hash_sha256_update(&state, reinterpret_cast<unsigned char*>(block.data()),
-                              static_cast<unsigned long long>(file.gcount()));
-  std::array<unsigned char, crypto_hash_sha256_BYTES> digest{};
-  crypto_hash_sha256_final(&state, digest.data());
-  return digest;
-}
 
 /// Sends `bytes` of files from the memif client to the server, with these ND options at both ends.
 void transfer(std::uint64_t bytes, const words& nd_options) {

@@ -1,0 +1,324 @@
+#include "pmd_glue/steering.hpp"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <rte_bus.h>
+#include <rte_byteorder.h>
+#include <rte_errno.h>
+#include <rte_flow.h>
+#include <rte_log.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <memory>
+#include <string_view>
+#include <system_error>
+
+#include "nd/error.hpp"
+
+namespace nd::pmd {
+namespace {
+
+using texts = std::vector<std::string>;
+
+void tell(std::uint32_t level, const std::string& line) {
+  rte_log(level, RTE_LOGTYPE_USER1, "nd: %s\n", line.c_str());
+}
+
+std::string dotted(std::uint32_t ip) {
+  const in_addr address{htonl(ip)};
+  std::array<char, INET_ADDRSTRLEN> text{};
+  return inet_ntop(AF_INET, &address, text.data(), text.size());
+}
+
+std::string reason_of(int result, const rte_flow_error& error) {
+  return error.message != nullptr ? error.message : rte_strerror(-result);
+}
+
+std::vector<std::uint32_t> kernel_addresses(unsigned interface) {
+  std::vector<std::uint32_t> out;
+  ifaddrs* all = nullptr;
+  if (interface == 0 || getifaddrs(&all) != 0) return out;
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, &freeifaddrs);
+  for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
+    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET) continue;
+    if (if_nametoindex(a->ifa_name) != interface) continue;
+    sockaddr_in address{};
+    std::copy_n(reinterpret_cast<const char*>(a->ifa_addr), sizeof address,
+                reinterpret_cast<char*>(&address));
+    out.push_back(ntohl(address.sin_addr.s_addr));
+  }
+  return out;
+}
+
+steering_needs needs_of(const settings& values, const rte_eth_dev_info& info) {
+  steering_needs needs;
+  in_addr address{};
+  // The runtime has refused what is not A.B.C.D/N.
+  inet_pton(AF_INET, values.ip.substr(0, values.ip.find('/')).c_str(), &address);
+  needs.ip = ntohl(address.s_addr);
+  needs.udp = values.encap == "udp";
+  needs.ip_protocol = static_cast<std::uint8_t>(values.ip_protocol);
+  needs.udp_port = static_cast<std::uint16_t>(values.udp_port);
+  needs.kernel_ips = kernel_addresses(info.if_index);
+  return needs;
+}
+
+std::string name_of(std::uint16_t id, const rte_eth_dev_info& info) {
+  std::string name = "ethdev port " + std::to_string(id) + " (" + info.driver_name;
+  std::array<char, IF_NAMESIZE> interface {};
+  if (info.if_index != 0 && if_indextoname(info.if_index, interface.data()) != nullptr)
+    name += std::string(", ") + interface.data();
+  return name + ")";
+}
+
+/// The items of a match, and what they point at.
+struct flow_pattern {
+  explicit flow_pattern(const flow_match& match) noexcept {
+    std::size_t n = 0;
+    if (match.arp) {
+      eth_spec.hdr.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP);
+      eth_mask.hdr.ether_type = 0xffff;
+      items[n++] = {RTE_FLOW_ITEM_TYPE_ETH, &eth_spec, nullptr, &eth_mask};
+    } else {
+      items[n++] = {RTE_FLOW_ITEM_TYPE_ETH, nullptr, nullptr, nullptr};
+      if (match.destination) {
+        ip_spec.hdr.dst_addr = rte_cpu_to_be_32(*match.destination);
+        ip_mask.hdr.dst_addr = 0xffffffff;
+      }
+      if (match.protocol) {
+        ip_spec.hdr.next_proto_id = *match.protocol;
+        ip_mask.hdr.next_proto_id = 0xff;
+      }
+      const bool any = !match.destination && !match.protocol;
+      items[n++] = {RTE_FLOW_ITEM_TYPE_IPV4, any ? nullptr : &ip_spec, nullptr,
+                    any ? nullptr : &ip_mask};
+      if (match.udp_port) {
+        udp_spec.hdr.dst_port = rte_cpu_to_be_16(*match.udp_port);
+        udp_mask.hdr.dst_port = 0xffff;
+        items[n++] = {RTE_FLOW_ITEM_TYPE_UDP, &udp_spec, nullptr, &udp_mask};
+      }
+    }
+    items[n] = {RTE_FLOW_ITEM_TYPE_END, nullptr, nullptr, nullptr};
+  }
+  flow_pattern(const flow_pattern&) = delete;
+  flow_pattern& operator=(const flow_pattern&) = delete;
+
+  rte_flow_item_eth eth_spec{}, eth_mask{};
+  rte_flow_item_ipv4 ip_spec{}, ip_mask{};
+  rte_flow_item_udp udp_spec{}, udp_mask{};
+  std::array<rte_flow_item, 4> items{};
+};
+
+/// RSS over all queues, or the first queue alone.
+struct flow_fate {
+  flow_fate(const flow_target& target, bool rss) noexcept {
+    if (rss) {
+      spread.func = RTE_ETH_HASH_FUNCTION_DEFAULT;
+      spread.types = target.rss_types;
+      spread.key_len = static_cast<std::uint32_t>(target.rss_key.size());
+      spread.key = target.rss_key.empty() ? nullptr : target.rss_key.data();
+      spread.queue_num = static_cast<std::uint32_t>(target.queues.size());
+      spread.queue = target.queues.data();
+      actions[0] = {RTE_FLOW_ACTION_TYPE_RSS, &spread};
+    } else {
+      queue.index = target.queues.front();
+      actions[0] = {RTE_FLOW_ACTION_TYPE_QUEUE, &queue};
+    }
+    actions[1] = {RTE_FLOW_ACTION_TYPE_END, nullptr};
+  }
+  flow_fate(const flow_fate&) = delete;
+  flow_fate& operator=(const flow_fate&) = delete;
+
+  rte_flow_action_rss spread{};
+  rte_flow_action_queue queue{};
+  std::array<rte_flow_action, 2> actions{};
+};
+
+std::string fate_text(const flow_target& target, bool rss) {
+  if (!rss) return " / end actions queue index " + std::to_string(target.queues.front()) + " / end";
+  std::string text = " / end actions rss queues";
+  for (const std::uint16_t q : target.queues) text += " " + std::to_string(q);
+  return text + " end / end";
+}
+
+}  // namespace
+
+bool steering_needs::kernel_has_ip() const noexcept {
+  return std::ranges::find(kernel_ips, ip) != kernel_ips.end();
+}
+
+std::string flow_match::text() const {
+  if (arp) return "eth type is 0x0806";
+  std::string out = "eth / ipv4";
+  if (destination) out += " dst is " + dotted(*destination);
+  if (protocol) out += " proto is " + std::to_string(*protocol);
+  if (udp_port) out += " / udp dst is " + std::to_string(*udp_port);
+  return out;
+}
+
+std::vector<flow_wish> plan_rules(const steering_needs& needs, texts& warnings) {
+  flow_match mine;  // whoever it is sent to
+  if (needs.udp) {
+    mine.udp_port = needs.udp_port;
+  } else {
+    mine.protocol = needs.ip_protocol;
+  }
+  flow_match exact = mine;
+  exact.destination = needs.ip;
+  flow_wish packets{
+      .what = "ND's packets", .matches = {exact, mine}, .without = "", .spread = true};
+  if (needs.kernel_has_ip()) return {packets};
+
+  // Nobody but us has the address: all that is sent to it may come here.
+  packets.matches.push_back({.destination = needs.ip});
+  const flow_wish ping{.what = "ping",
+                       .matches = {{.destination = needs.ip, .protocol = std::uint8_t{1}}},
+                       .without = "ping is not answered"};
+  const flow_wish arp{.what = "ARP",
+                      .matches = {{.arp = true}},
+                      .without = "nobody answers ARP for " + dotted(needs.ip) +
+                                 ": give each end the other's MAC (setting neighbors)"};
+  if (needs.kernel_ips.empty()) return {packets, arp, ping};
+  // A rule takes ARP away from the kernel as a whole, its own replies too.
+  warnings.push_back("the kernel uses this interface as " + dotted(needs.kernel_ips.front()) +
+                     " and keeps ARP, so nobody answers ARP for " + dotted(needs.ip) +
+                     ": run on the kernel's address, or give it this one too (ip address add)");
+  return {packets, ping};
+}
+
+std::optional<std::string> flow_rules::grant(const flow_wish& wish, const flow_target& target,
+                                             std::string& refusal) {
+  const bool can_spread = target.queues.size() > 1 && target.rss_types != 0 && wish.spread;
+  for (const bool rss : {true, false}) {
+    if (rss && !can_spread) continue;
+    for (const flow_match& match : wish.matches) {
+      rte_flow_attr attributes{};
+      attributes.ingress = 1;
+      const flow_pattern pattern(match);
+      const flow_fate fate(target, rss);
+      rte_flow_error error{};
+      const int result = rte_flow_validate(port_id_, &attributes, pattern.items.data(),
+                                           fate.actions.data(), &error);
+      if (result == 0) {
+        error = {};
+        rte_flow* rule = rte_flow_create(port_id_, &attributes, pattern.items.data(),
+                                         fate.actions.data(), &error);
+        if (rule != nullptr) {
+          rules_.push_back(rule);
+          return match.text() + fate_text(target, rss);
+        }
+      }
+      if (!refusal.empty()) refusal += "; ";
+      refusal += match.text() + fate_text(target, rss) + ": " +
+                 reason_of(result != 0 ? result : -rte_errno, error);
+    }
+  }
+  return std::nullopt;
+}
+
+void flow_rules::clear() noexcept {
+  for (rte_flow* rule : rules_) {
+    rte_flow_error error{};
+    const int result = rte_flow_destroy(port_id_, rule, &error);
+    if (result != 0)
+      rte_log(RTE_LOG_WARNING, RTE_LOGTYPE_USER1,
+              "nd: ethdev port %u: a flow rule was not destroyed: %s\n", port_id_,
+              error.message != nullptr ? error.message : rte_strerror(-result));
+  }
+  rules_.clear();
+}
+
+bool shares_with_kernel(const rte_eth_dev_info& info) {
+  // Virtual devices have an interface too, but are not the NIC: what net_tap would leave to the
+  // kernel, the kernel has just sent.
+  const rte_bus* bus = rte_bus_find_by_device(info.device);
+  return info.if_index != 0 && bus != nullptr && std::string_view(rte_bus_name(bus)) != "vdev";
+}
+
+nic_sharing::nic_sharing(const settings& values, const rte_eth_dev_info& info, bool shared)
+    : port_id_(static_cast<std::uint16_t>(values.port)),
+      must_(values.isolate == "on"),
+      name_(name_of(port_id_, info)),
+      needs_(needs_of(values, info)),
+      rules_(port_id_) {
+  if (values.isolate == "off" || (!must_ && !shared)) return;
+  rte_flow_error error{};
+  const int result = rte_flow_isolate(port_id_, 1, &error);
+  isolated_ = result == 0;
+  if (!isolated_)
+    give_up("the device refuses isolated mode (rte_flow_isolate: " + reason_of(result, error) +
+            ")");
+}
+
+void nic_sharing::refuse(const std::string& why) const {
+  throw std::system_error(make_error_code(errc::no_device), name_ + ": " + why);
+}
+
+/// Without isolated mode the kernel gets nothing that is sent to the port's MAC address.
+void nic_sharing::give_up(const std::string& why) {
+  if (must_)
+    refuse(why + ": setting isolate=on can't be kept; isolate=off takes all frames of the port");
+  if (!needs_.kernel_ips.empty())
+    refuse(why + ", and would take all frames from the kernel, which uses the interface as " +
+           dotted(needs_.kernel_ips.front()) + ": setting isolate=off does so");
+  tell(RTE_LOG_WARNING,
+       name_ + ": " + why + ": all frames of the port come here, none to the kernel");
+}
+
+void nic_sharing::install(const flow_target& target) {
+  if (!isolated_) return;
+  texts warnings;
+  for (const flow_wish& wish : plan_rules(needs_, warnings)) {
+    std::string refusal;
+    const auto rule = rules_.grant(wish, target, refusal);
+    if (!refusal.empty())
+      tell(RTE_LOG_WARNING, name_ + ": no flow rule for " + wish.what + " by " + refusal);
+    if (rule) {
+      tell(RTE_LOG_NOTICE, name_ + ": flow rule for " + wish.what + ": " + *rule);
+    } else if (!wish.without.empty()) {
+      tell(RTE_LOG_WARNING, name_ + ": " + wish.without);
+    } else {
+      rules_.clear();
+      give_up("the device takes no flow rule for " + wish.what);
+      isolated_ = false;
+      rte_flow_error error{};
+      int result = rte_eth_dev_stop(port_id_);
+      if (result == 0) result = rte_flow_isolate(port_id_, 0, &error);
+      if (result == 0) result = rte_eth_dev_start(port_id_);
+      if (result != 0) refuse("leaving isolated mode: " + reason_of(result, error));
+      return;
+    }
+  }
+  for (const std::string& w : warnings) tell(RTE_LOG_WARNING, name_ + ": " + w);
+}
+
+std::uint64_t rss_types_of(const settings& values, const rte_eth_dev_info& info) noexcept {
+  const std::uint64_t ip =
+      info.flow_type_rss_offloads & (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER);
+  const std::uint64_t udp = info.flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_UDP;
+  return values.encap == "udp" && udp != 0 ? udp : ip;
+}
+
+std::vector<std::uint8_t> rss_key_of(const settings& values, const rte_eth_dev_info& info) {
+  std::vector<std::uint8_t> key(values.rss_key.size() / 2);
+  bool good = values.rss_key.size() % 2 == 0;
+  for (std::size_t i = 0; good && i < key.size(); ++i) {
+    const char* at = values.rss_key.data() + 2 * i;
+    const auto [end, ec] = std::from_chars(at, at + 2, key[i], 16);
+    good = ec == std::errc() && end == at + 2;
+  }
+  if (!good || (!key.empty() && key.size() != info.hash_key_size)) {
+    throw std::system_error(
+        make_error_code(errc::bad_option),
+        "setting rss_key: '" + values.rss_key + "' is not " +
+            (info.hash_key_size != 0 ? std::to_string(info.hash_key_size) + " bytes as hex digits"
+                                     : std::string("of use: the device takes no key")));
+  }
+  return key;
+}
+
+}  // namespace nd::pmd

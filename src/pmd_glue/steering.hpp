@@ -1,0 +1,113 @@
+// Sharing a NIC with the kernel: isolated mode, and the flow rules that bring us what is ours.
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/settings.hpp"
+
+struct rte_flow;
+
+namespace nd::pmd {
+
+/// Whose the traffic of an interface is.
+struct steering_needs {
+  std::uint32_t ip = 0;  ///< of this host
+  bool udp = false;      ///< encap udp
+  std::uint8_t ip_protocol = 19;
+  std::uint16_t udp_port = 0;
+  std::vector<std::uint32_t> kernel_ips = {};  ///< of its interface; empty: it uses no IPv4
+  bool kernel_has_ip() const noexcept;
+};
+
+/// What frames a rule matches: Ethernet, and these fields where they are set.
+struct flow_match {
+  bool arp = false;  ///< else IPv4
+  std::optional<std::uint32_t> destination = std::nullopt;
+  std::optional<std::uint8_t> protocol = std::nullopt;
+  std::optional<std::uint16_t> udp_port = std::nullopt;
+
+  /// As testpmd writes it.
+  std::string text() const;
+  friend bool operator==(const flow_match&, const flow_match&) = default;
+};
+
+/// One kind of traffic that should reach us.
+struct flow_wish {
+  std::string what;
+  std::vector<flow_match> matches;  ///< the best first; the first that the device takes is used
+  std::string without;              ///< what it means if it takes none; empty: we can't go on
+  bool spread = false;              ///< over several queues
+};
+
+/// The wishes in isolated mode. A warning in `warnings` for what can't be had.
+std::vector<flow_wish> plan_rules(const steering_needs& needs, std::vector<std::string>& warnings);
+
+/// Where frames go: RSS over the queues, where there are several, and the device can.
+struct flow_target {
+  std::vector<std::uint16_t> queues;
+  std::uint64_t rss_types = 0;
+  std::vector<std::uint8_t> rss_key = {};  ///< empty: the driver's own
+};
+
+/// The flow rules of one port. Destroyed with it, which must be before the port is closed.
+class flow_rules {
+ public:
+  explicit flow_rules(std::uint16_t port_id) noexcept : port_id_(port_id) {}
+  ~flow_rules() { clear(); }
+  flow_rules(const flow_rules&) = delete;
+  flow_rules& operator=(const flow_rules&) = delete;
+
+  /// Creates the best rule that rte_flow_validate accepts for the wish; the port must be started.
+  /// Returns its text ("eth / ipv4 proto is 19 / end actions queue index 0 / end"), or nothing; why
+  /// is then in `refusal`.
+  std::optional<std::string> grant(const flow_wish& wish, const flow_target& target,
+                                   std::string& refusal);
+  void clear() noexcept;
+
+ private:
+  std::uint16_t port_id_;
+  std::vector<rte_flow*> rules_;
+};
+
+/// A NIC whose kernel interface is still there: mlx5 and its like.
+bool shares_with_kernel(const rte_eth_dev_info& info);
+
+/// Does what setting `isolate` says to one port.
+class nic_sharing {
+ public:
+  /// Before the port is configured; `shared` as above. Throws std::system_error(errc::no_device)
+  /// where `isolate` is `on` and the device refuses, or it is `auto` and the kernel would lose an
+  /// interface it uses.
+  nic_sharing(const settings& values, const rte_eth_dev_info& info, bool shared);
+
+  bool isolated() const noexcept { return isolated_; }
+  /// After rte_eth_dev_start. Where no rule brings us our packets: throws as above, or stops the
+  /// port, ends isolated mode, and starts the port again.
+  void install(const flow_target& target);
+  /// Before rte_eth_dev_stop.
+  void remove() noexcept { rules_.clear(); }
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const;
+  void give_up(const std::string& why);
+
+  std::uint16_t port_id_;
+  bool must_;
+  bool isolated_ = false;
+  std::string name_;
+  steering_needs needs_;
+  flow_rules rules_;
+};
+
+/// RSS types that spread our packets, of those that the device has; 0 where it can't.
+std::uint64_t rss_types_of(const settings& values, const rte_eth_dev_info& info) noexcept;
+
+/// Setting rss_key; empty where it is. Throws std::system_error(errc::bad_option).
+std::vector<std::uint8_t> rss_key_of(const settings& values, const rte_eth_dev_info& info);
+
+}  // namespace nd::pmd

@@ -1,0 +1,213 @@
+// An interface that the kernel keeps while ND runs on it by af_xdp.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "veth_pair.hpp"
+
+using namespace nd::e2e;
+
+namespace {
+
+const std::string vdev = "net_af_xdp,iface=nd0";
+constexpr std::size_t block = 16384;
+
+/// A socket that gives up a call after two seconds and is closed at the end.
+class kernel_socket {
+ public:
+  kernel_socket(int domain, int type, int protocol) : fd_(socket(domain, type, protocol)) {
+    patience();
+  }
+  explicit kernel_socket(int fd) : fd_(fd) { patience(); }
+  ~kernel_socket() { close(fd_); }
+  kernel_socket(const kernel_socket&) = delete;
+  kernel_socket& operator=(const kernel_socket&) = delete;
+  int get() const noexcept { return fd_; }
+
+ private:
+  void patience() const {
+    const timeval limit{.tv_sec = 2, .tv_usec = 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  }
+  int fd_;
+};
+
+sockaddr_in address_of(const std::string& ip, std::uint16_t port) {
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(port);
+  inet_pton(AF_INET, ip.c_str(), &a.sin_addr);
+  return a;
+}
+
+const sockaddr* generic(const sockaddr_in& a) {
+  return reinterpret_cast<const sockaddr*>(&a);
+}
+
+std::uint8_t byte_at(std::uint64_t offset) {
+  return static_cast<std::uint8_t>(offset * 7 + (offset >> 11));
+}
+
+/// Takes one kernel TCP connection on the first host; how many bytes came as they should.
+std::uint64_t receive_tcp(const veth_pair& pair, std::promise<void>& listening) {
+  pair.enter(true);
+  const kernel_socket listener(AF_INET, SOCK_STREAM, 0);
+  const sockaddr_in here = address_of(veth_pair::kernel_address(true), 7000);
+  bind(listener.get(), generic(here), sizeof here);
+  listen(listener.get(), 1);
+  listening.set_value();
+  const kernel_socket s(accept(listener.get(), nullptr, nullptr));
+  std::array<std::uint8_t, block> bytes;
+  std::uint64_t received = 0;
+  for (ssize_t n; (n = recv(s.get(), bytes.data(), bytes.size(), 0)) > 0;)
+    for (ssize_t i = 0; i < n; ++i, ++received)
+      if (bytes[static_cast<std::size_t>(i)] != byte_at(received)) return received;
+  return received;
+}
+
+/// Sends to receive_tcp() from the second host, a block every few milliseconds, until `done`.
+std::uint64_t send_tcp(const veth_pair& pair, const std::atomic<bool>& done) {
+  pair.enter(false);
+  const kernel_socket s(AF_INET, SOCK_STREAM, 0);
+  const sockaddr_in there = address_of(veth_pair::kernel_address(true), 7000);
+  if (connect(s.get(), generic(there), sizeof there) != 0) return 0;
+  std::uint64_t sent = 0;
+  std::array<std::uint8_t, block> bytes;
+  while (!done) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = byte_at(sent + i);
+    if (send(s.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) != ssize_t{block}) return 0;
+    sent += bytes.size();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return sent;
+}
+
+struct pings {
+  unsigned sent = 0;
+  unsigned answered = 0;
+};
+
+/// Pings the first host's kernel from the second one until `done`.
+pings ping(const veth_pair& pair, const std::atomic<bool>& done) {
+  pair.enter(false);
+  const kernel_socket s(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+  const sockaddr_in there = address_of(veth_pair::kernel_address(true), 0);
+  connect(s.get(), generic(there), sizeof there);
+  pings count;
+  while (!done) {
+    icmphdr echo{};
+    echo.type = ICMP_ECHO;
+    echo.un.echo.sequence = htons(static_cast<std::uint16_t>(++count.sent));
+    // RFC 1071 over four words, of which the checksum is one.
+    const std::uint32_t sum = ntohs(echo.un.echo.sequence) + 0x0800u;
+    echo.checksum = htons(static_cast<std::uint16_t>(~sum));
+    send(s.get(), &echo, sizeof echo, 0);
+    struct {
+      iphdr ip;
+      icmphdr icmp;
+    } answer{};
+    while (recv(s.get(), &answer, sizeof answer, 0) >= ssize_t{sizeof answer}) {
+      if (answer.icmp.type != ICMP_ECHOREPLY ||
+          answer.icmp.un.echo.sequence != echo.un.echo.sequence)
+        continue;
+      ++count.answered;
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("kernel TCP and ping go on while ND runs on the interface by af_xdp", "[veth]") {
+  ND_NEEDS_VETH();
+  const bool same_address = GENERATE(false, true);
+  const std::string encap = GENERATE("ip", "udp");
+  CAPTURE(same_address, encap);
+  const veth_pair pair;
+  const auto address = [&](bool first) {
+    return same_address ? veth_pair::kernel_address(first) : veth_pair::nd_address(first);
+  };
+  const auto echo = [&](bool first, words options) {
+    options.insert(options.end(), {"--encap", encap, "--set", "peer_timeout=10s"});
+    return pair.command_in(first, "ND_ECHO", first, vdev, address(first), options);
+  };
+  process server(echo(true, {"--server", "--once"}), {.err = pair.file("server.err")});
+  process client(echo(false, {"--client", address(true), "--mode", "stream", "--duration", "1s",
+                              "--verify", "--interval", "0.1", "--json", "-"}),
+                 {.out = pair.file("json"), .err = pair.file("client.err")});
+  REQUIRE(wait_for_text(pair.file("client.err"), "Gbit/s"));
+  CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") != std::string::npos);
+
+  std::promise<void> listening;
+  std::atomic<bool> done = false;
+  auto receiver = std::async(std::launch::async, [&] { return receive_tcp(pair, listening); });
+  listening.get_future().wait();
+  auto sender = std::async(std::launch::async, [&] { return send_tcp(pair, done); });
+  auto pinger = std::async(std::launch::async, [&] { return ping(pair, done); });
+  check_end(client, 0, pair.file("client.err"));
+  done = true;
+  check_end(server, 0, pair.file("server.err"));
+
+  const nlohmann::json j = nlohmann::json::parse(read_file(pair.file("json")));
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["goodput_gbps"].get<double>() > 0.01);
+  const std::uint64_t tcp_bytes = sender.get();
+  CHECK(tcp_bytes > 20 * block);
+  CHECK(receiver.get() == tcp_bytes);
+  const pings p = pinger.get();
+  CHECK(p.sent > 10);
+  CHECK(p.answered == p.sent);
+  // The program goes with the process.
+  CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") == std::string::npos);
+}
+
+TEST_CASE("one process an interface, and what a killed one left is removed", "[veth]") {
+  ND_NEEDS_VETH();
+  const veth_pair pair;
+  const words listen{"--server", "--once", "--set", "peer_timeout=10s"};
+  process first(pair.command("ND_ECHO", true, vdev, listen), {.err = pair.file("first.err")});
+  REQUIRE(pair.wait_for_link_text(true, " xdp "));
+  process second(pair.command("ND_ECHO", true, vdev, listen), {.err = pair.file("second.err")});
+  check_end(second, 1, pair.file("second.err"));
+  CHECK(read_file(pair.file("second.err")).find("another process") != std::string::npos);
+
+  first.signal(SIGKILL);
+  CHECK(first.wait() == 128 + SIGKILL);
+  CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") != std::string::npos);
+  process third(pair.command("ND_ECHO", true, vdev, listen), {.err = pair.file("third.err")});
+  process client(pair.command("ND_ECHO", false, vdev,
+                              {"--client", veth_pair::nd_address(true), "--duration", "100ms",
+                               "--set", "peer_timeout=10s"}),
+                 {.err = pair.file("client.err")});
+  check_end(client, 0, pair.file("client.err"));
+  check_end(third, 0, pair.file("third.err"));
+  CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") == std::string::npos);
+}
+
+TEST_CASE("an XDP program of somebody else is left alone", "[veth]") {
+  ND_NEEDS_VETH();
+  const veth_pair pair;
+  const char* program = std::getenv("ND_FOREIGN_XDP");
+  REQUIRE(program != nullptr);
+  pair.ip(true, {"link", "set", "dev", "nd0", "xdp", "obj", program, "sec", "xdp"});
+  process p(pair.command("ND_ECHO", true, vdev, {"--server"}), {.err = pair.file("err")});
+  check_end(p, 1, pair.file("err"));
+  CHECK(read_file(pair.file("err"))
+            .find("'foreign_pass'; if nobody needs it: ip link set dev nd0 "
+                  "xdp off") != std::string::npos);
+  CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") != std::string::npos);
+}

@@ -1,0 +1,126 @@
+// Two hosts on two NICs (support/fake_nic.hpp), through the public API.
+#ifdef ND_FAKE_NIC
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <nd/nd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "unit/support/fake_nic.hpp"
+#include "unit/support/pool.hpp"
+
+namespace {
+
+using nd::test::fake_nic;
+using nd::test::fake_nic_traits;
+using texts = std::vector<std::string>;
+
+/// Two hosts on two NICs and a cable between them.
+struct two_nics {
+  explicit two_nics(std::map<std::string, std::string> more, const fake_nic_traits& traits = {})
+      : left(traits), right(traits) {
+    left.connect(&right);
+    right.connect(&left);
+    server.emplace(nd::existing_eal, config_of(left, 1, more));
+    client.emplace(nd::existing_eal, config_of(right, 2, more));
+  }
+
+  static nd::config config_of(const fake_nic& nic, int host,
+                              const std::map<std::string, std::string>& more) {
+    nd::config c;
+    c.set("port", std::to_string(nic.port_id()))
+        .set("ip", "10.0.0." + std::to_string(host) + "/24")
+        .set("rx_mbufs", "4096")
+        .set("tx_mbufs", "1024")
+        .set("seed", "11");
+    for (const auto& [name, value] : more) c.set(name, value);
+    return c;
+  }
+
+  template <class Done>
+  bool until(Done&& done) {
+    for (int turns = 0; turns < 200'000; ++turns) {
+      if (done()) return true;
+      server->poll();
+      client->poll();
+    }
+    return false;
+  }
+
+  /// Client to server; what arrived.
+  std::vector<std::byte> send(const std::vector<std::byte>& bytes) {
+    std::error_code ec;
+    nd::acceptor acceptor(*server, {nd::any_address, 4000});
+    acceptor.non_blocking(true);
+    nd::socket s(*client);
+    s.non_blocking(true);
+    s.connect({"10.0.0.1", 4000}, ec);
+    std::optional<nd::socket> accepted;
+    REQUIRE(until([&] {
+      nd::socket a = acceptor.accept(ec);
+      if (!ec) accepted.emplace(std::move(a));
+      return accepted && s.connected();
+    }));
+    accepted->non_blocking(true);
+    std::vector<std::byte> received;
+    std::array<std::byte, 65536> buffer;
+    std::size_t written = 0;
+    REQUIRE(until([&] {
+      if (written < bytes.size()) {
+        written += s.write_some(std::span(bytes).subspan(written), ec);
+        if (written == bytes.size()) s.shutdown(nd::shutdown_type::send);
+      }
+      const std::size_t n = accepted->read_some(buffer, ec);
+      received.insert(received.end(), buffer.begin(), buffer.begin() + static_cast<long>(n));
+      return ec == nd::errc::eof;
+    }));
+    return received;
+  }
+
+  fake_nic left;
+  fake_nic right;
+  std::optional<nd::runtime> server;
+  std::optional<nd::runtime> client;
+};
+
+}  // namespace
+
+TEST_CASE("a transfer over NICs: shared, spread over queues, with and without offloads") {
+  const std::string encap = GENERATE("ip", "udp");
+  const std::string isolate = GENERATE("on", "off");
+  const std::string queues = GENERATE("1", "4");
+  const bool offloads = GENERATE(true, false);
+  CAPTURE(encap, isolate, queues, offloads);
+  fake_nic_traits traits;
+  if (!offloads) traits.rx_offloads = traits.tx_offloads = 0;
+  two_nics nics({{"encap", encap}, {"isolate", isolate}, {"rx_queues", queues}}, traits);
+  const auto bytes = nd::test::stream_bytes(0, 300'000);
+  CHECK(nics.send(bytes) == bytes);
+  const bool filled = nics.right.checksums_filled() > 0;
+  CHECK(filled == (encap == "udp" && offloads));
+  CHECK(nics.left.frames_to_kernel() == 0);
+  nics.client.reset();
+  nics.server.reset();
+  CHECK(nics.left.violations() == texts{});
+  CHECK(nics.right.violations() == texts{});
+  CHECK(nics.left.rules().empty());
+  CHECK(nics.left.rules_at_stop() == 0);
+}
+
+TEST_CASE("datagrams without a checksum pass a device that calls them bad") {
+  two_nics nics({{"encap", "udp"}, {"checksum", "none"}});
+  const auto bytes = nd::test::stream_bytes(0, 100'000);
+  CHECK(nics.send(bytes) == bytes);
+}
+
+TEST_CASE("checksums that a virtual wire leaves open are taken where the device vouches for them") {
+  fake_nic_traits traits;
+  traits.virtual_wire = true;
+  two_nics nics({{"encap", "udp"}}, traits);
+  const auto bytes = nd::test::stream_bytes(0, 100'000);
+  CHECK(nics.send(bytes) == bytes);
+}
+
+#endif  // ND_FAKE_NIC

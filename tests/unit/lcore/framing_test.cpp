@@ -1,0 +1,53 @@
+#include "lcore/framing.hpp"
+
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "unit/support/pool.hpp"
+#include "wire/packet_format.hpp"
+
+using namespace nd;
+using namespace nd::core;
+
+namespace {
+
+const host_address sender{
+    .ip = 0x0a130002, .mac = {2, 0, 0, 0, 0, 2}, .udp = true, .udp_port = 9019};
+const host_address receiver{
+    .ip = 0x0a130001, .mac = {2, 0, 0, 0, 0, 1}, .udp = true, .udp_port = 9019};
+
+/// A frame from `sender` to `receiver`; with `offload` as the device gets it, the checksum not
+/// finished.
+mbuf_ptr frame(test::pool& pool, bool offload) {
+  mbuf_ptr m(rte_pktmbuf_alloc(pool.get()));
+  REQUIRE(m != nullptr);
+  const wire::channel_header header{};
+  std::memcpy(rte_pktmbuf_append(m.get(), sizeof header), &header, sizeof header);
+  write_frame(m.get(), sender,
+              {.mac = receiver.mac, .ip = receiver.ip, .udp_source = 50000, .dscp_ecn = 0},
+              {.mac = sender.mac, .tx_udp_checksum = offload});
+  CHECK(((m->ol_flags & RTE_MBUF_F_TX_UDP_CKSUM) != 0) == offload);
+  return m;
+}
+
+frame_verdict verdict(test::pool& pool, bool offload, std::uint64_t flags) {
+  const mbuf_ptr m = frame(pool, offload);
+  m->ol_flags = flags;
+  received_packet packet;
+  return parse_frame(m.get(), receiver, packet);
+}
+
+}  // namespace
+
+TEST_CASE("a device that vouches for a UDP checksum is believed") {
+  test::pool pool(16);
+  // Nothing said: the stack checks by itself.
+  CHECK(verdict(pool, false, 0) == frame_verdict::nd_packet);
+  CHECK(verdict(pool, true, 0) == frame_verdict::bad_checksum);
+  CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_GOOD) == frame_verdict::nd_packet);
+  // BAD is looked at again.
+  CHECK(verdict(pool, false, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::nd_packet);
+  CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::bad_checksum);
+  // Not finished, but the bytes never left the machine.
+  CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_NONE) == frame_verdict::nd_packet);
+}
