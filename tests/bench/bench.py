@@ -334,7 +334,7 @@ def words(text):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true",
                         help="fewer shapes, fewer and shorter runs: less than 3 minutes")
@@ -414,6 +414,11 @@ def main():
             report.write_docs(result)
     except Failed as error:
         say(f"{error}")
+        return 1
+    except KeyError as error:
+        if not options.source:
+            raise
+        say(f"{options.source} is not what --json writes: it has no {error}")
         return 1
     except (OSError, ValueError, ImportError) as error:
         say(f"{error}")
