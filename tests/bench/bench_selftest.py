@@ -3,6 +3,7 @@
 
 import copy
 import json
+import tempfile
 import unittest
 
 import bench
@@ -10,6 +11,7 @@ import figures
 import report
 import shapes
 import tools
+import ways
 from processes import Failed
 
 RR = shapes.Shape("rr", 64)
@@ -28,8 +30,8 @@ def nd_result(packets, payload, **cycles):
 
 
 def make_rows(measured, metered=None):
-    ways = {"nd": "nd_memif", "raw": "raw_memif"}
-    return [figures.make_row(shape, "memif", ways, [SPINNING, BLOCKING], measured, metered or {})
+    names = {"nd": "nd_memif", "raw": "raw_memif"}
+    return [figures.make_row(shape, "memif", names, [SPINNING, BLOCKING], measured, metered or {})
             for shape in (RR, STREAM, shapes.Shape("stream", 64), shapes.Shape("crr", 64),
                           shapes.Shape("pipeline", 64, 1, 32),
                           shapes.Shape("pipeline", 64, 1, 256))]
@@ -173,6 +175,18 @@ class Shapes(unittest.TestCase):
         self.assertEqual(STREAM.value(result), 40)
         self.assertEqual(shapes.Shape("crr", 64).value(result), 3000)
         self.assertEqual(shapes.SMALL.value(result), 3)
+
+
+class Memory(unittest.TestCase):
+    def test_hugepages_where_there_are_enough(self):
+        meminfo = "MemTotal: 1 kB\nHugePages_Free: {}\nHugepagesize: 2048 kB\n"
+        mounts = "none /proc proc rw 0 0\nnone {} hugetlbfs rw 0 0\n"
+        with tempfile.TemporaryDirectory() as folder:
+            there = mounts.format(folder)
+            self.assertIn("--huge-unlink", ways.hugepage_memory(meminfo.format(288), there))
+            self.assertIsNone(ways.hugepage_memory(meminfo.format(287), there))
+        self.assertIsNone(ways.hugepage_memory(meminfo.format(512), there))  # it is gone
+        self.assertIsNone(ways.hugepage_memory("MemTotal: 1 kB\n", there))
 
 
 class Tools(unittest.TestCase):

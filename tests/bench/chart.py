@@ -73,9 +73,10 @@ def stream_lines(axes, result):
 
 
 def loss_lines(axes, result):
-    names = {"nd_af_xdp": ("ND, af_xdp", ND["af_xdp"]), "nd_af_packet":
-             ("ND, af_packet", ND["af_packet"]), "cubic": ("TCP cubic", "#c0392b"),
-             "bbr": ("TCP bbr", "#d4ac0d")}
+    names = {"nd_memif": ("ND, memif, --fault", ND["memif"]),
+             "nd_af_xdp": ("ND, af_xdp", ND["af_xdp"]),
+             "nd_af_packet": ("ND, af_packet", ND["af_packet"]),
+             "cubic": ("TCP cubic", "#c0392b"), "bbr": ("TCP bbr", "#d4ac0d")}
     for way, points in result["loss"].items():
         shown = [(100 * p["loss"], p["median"]) for p in points if p["median"]]
         if shown:
@@ -84,7 +85,7 @@ def loss_lines(axes, result):
     axes.set_xscale("symlog", linthresh=0.1)
     axes.set_xticks([0, 0.1, 1, 5, 10], ["0", "0.1", "1", "5", "10"])
     axes.set_yscale("log")
-    axes.set_title("one stream over veth, frames lost", fontsize=10)
+    axes.set_title("one stream over veth (and memif), frames lost", fontsize=10)
     axes.set_xlabel("% lost", fontsize=8)
     axes.set_ylabel("Gbit/s", fontsize=8)
     if axes.lines:

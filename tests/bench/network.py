@@ -64,14 +64,16 @@ class Network:
 
     def pair(self, name, segmentation):
         """Two namespaces with a veth pair between them: (server's, client's). Both interfaces are
-        called `nd0`, and the loopback is like them."""
+        called `nd0`. With segmentation offload they and the loopback are as the kernel makes them.
+        """
         server, client = self.space(f"{name}-s"), self.space(f"{name}-c")
         run("ip", "-n", server, "link", "add", "nd0", "type", "veth",
             "peer", "name", "nd0", "netns", client)
         for space, address in ((server, SERVER_IP), (client, CLIENT_IP)):
             bring_up(space, "nd0", address)
-            for interface in ("lo", "nd0"):
-                set_segmentation(space, interface, segmentation)
+            if not segmentation:
+                for interface in ("lo", "nd0"):
+                    no_segmentation(space, interface)
         return server, client
 
     def lossy(self, name):
@@ -98,8 +100,8 @@ class LossyPair:
                 "netns", space)
             bring_up(space, "nd0", address)
             run("ip", "-n", middle, "link", "set", interface, "up")
-            set_segmentation(space, "nd0", False)
-            set_segmentation(middle, interface, False)
+            no_segmentation(space, "nd0")
+            no_segmentation(middle, interface)
             run("tc", "-n", middle, "qdisc", "add", "dev", interface, "clsact")
 
     def set_loss(self, loss, folder):
@@ -138,9 +140,9 @@ def bring_up(space, interface, address):
     run("ip", "-n", space, "link", "set", interface, "up")
 
 
-def set_segmentation(space, interface, wanted):
+def no_segmentation(space, interface):
     for feature in SEGMENTATION:
-        run(*within(space), "ethtool", "-K", interface, feature, "on" if wanted else "off")
+        run(*within(space), "ethtool", "-K", interface, feature, "off")
 
 
 def remove_leftovers():

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -162,15 +163,29 @@ std::optional<tcp_stream> tcp_listener::accept(bool idle) {
 
 tcp_network::tcp_network(bool spin, std::string congestion)
     : epoll_(spin ? -1 : ::epoll_create1(EPOLL_CLOEXEC)), congestion_(std::move(congestion)) {
-  if (!spin && epoll_.get() < 0) raise("epoll_create1");
+  if (spin) return;
+  if (epoll_.get() < 0) raise("epoll_create1");
+  tick_ = unique_fd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  constexpr itimerspec often{{0, 2'000'000}, {0, 2'000'000}};
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = tick_.get();
+  if (tick_.get() < 0 || ::timerfd_settime(tick_.get(), 0, &often, nullptr) != 0 ||
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, tick_.get(), &event) != 0) {
+    raise("timerfd");
+  }
 }
 
 void tcp_network::poll(bool idle) {
   if (!idle || epoll_.get() < 0) return;
-  // The loops look at the clock and at signals now and then, so the wait is bounded. That something
-  // is ready is all they need to know: they look at every stream.
+  // That something is ready is all the loops need to know: they look at every stream.
   std::array<epoll_event, 8> events;
-  ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 1);
+  const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  for (int i = 0; i < n; ++i) {
+    if (events[static_cast<std::size_t>(i)].data.fd != tick_.get()) continue;
+    std::uint64_t ticks = 0;
+    static_cast<void>(!::read(tick_.get(), &ticks, sizeof ticks));
+  }
 }
 
 connect_failure tcp_network::classify(std::error_code ec) noexcept {

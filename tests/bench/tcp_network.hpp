@@ -87,6 +87,9 @@ class tcp_network {
 
  private:
   unique_fd epoll_;  // negative: spins
+  // The loops look at the clock and at signals now and then. A time limit of each epoll_wait()
+  // would set a timer each time: some 10 us of a round trip in a virtual machine.
+  unique_fd tick_;
   std::string congestion_;
 };
 

@@ -9,6 +9,7 @@ from processes import (BUILD, ND_ECHO, free_port, memif_arguments, nd_files, pai
                        tcp_arguments)
 
 RAW_LIMIT = BUILD / "tests" / "raw-limit"
+MEMORY_MIB = 256  # of each end
 ND_SERVER, ND_CLIENT = "10.19.0.1", "10.19.0.2"
 
 
@@ -22,19 +23,18 @@ class Way:
     spaces: tuple = (None, None)
     spinning: bool = False
     congestion: str = ""
+    fault: str = ""
 
 
-def hugepage_memory():
-    """EAL options for hugepages where there are enough that are free, and a place to map them."""
-    try:
-        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text("ascii")
-                      .splitlines())
-        free = int(fields["HugePages_Free"]) * int(fields["Hugepagesize"].split()[0]) // 1024
-        mounts = [line.split() for line in Path("/proc/mounts").read_text("ascii").splitlines()]
-    except (OSError, KeyError, ValueError):
-        return None
-    writable = any(fs == "hugetlbfs" and os.access(where, os.W_OK) for _, where, fs, *_ in mounts)
-    return ["-m", "256", "--huge-unlink"] if free >= 2 * 256 + 128 and writable else None
+def hugepage_memory(meminfo, mounts):
+    """EAL options for hugepages where there are enough that are free, and a place to map them that
+    we may write to; None elsewhere. Of the texts of /proc/meminfo and /proc/mounts."""
+    fields = dict(line.split(":", 1) for line in meminfo.splitlines())
+    free = int(fields.get("HugePages_Free", "0")) * int(fields.get("Hugepagesize", "0").split()[0])
+    mounted = [line.split()[1] for line in mounts.splitlines() if line.split()[2] == "hugetlbfs"]
+    enough = free >= (2 * MEMORY_MIB + 64) * 1024
+    writable = any(os.access(folder, os.W_OK) for folder in mounted)
+    return ["-m", MEMORY_MIB, "--huge-unlink"] if enough and writable else None
 
 
 class Runner:
@@ -45,7 +45,8 @@ class Runner:
         self.timing = ["--duration", duration, "--warmup", warmup]
         self.settings = ["--set", "meter=on"] if metered else []
         self.limit = 30 + 4 * duration
-        self.memory = hugepage_memory() or ["--no-huge", "-m", "512"]
+        texts = (Path("/proc", name).read_text("ascii") for name in ("meminfo", "mounts"))
+        self.memory = hugepage_memory(*texts) or ["--no-huge", "-m", MEMORY_MIB]
 
     @property
     def hugepages(self):
@@ -70,10 +71,11 @@ class Runner:
             client = [*tcp_arguments(cpus[-1], way.spinning), *extra, "--client", target,
                       *shape.options(), *self.timing]
         elif way.kind == "nd":
+            settings = [*self.settings, *(["--fault", way.fault] if way.fault else [])]
             server = [ND_ECHO, *self.eal(way, "server", folder), "--", "--ip", f"{ND_SERVER}/24",
-                      *self.settings, "--server", "--once", "--port", "4000"]
+                      *settings, "--server", "--once", "--port", "4000"]
             client = [ND_ECHO, *self.eal(way, "client", folder), "--", "--ip", f"{ND_CLIENT}/24",
-                      *self.settings, "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
+                      *settings, "--client", f"{ND_SERVER}:4000", *shape.options(), *self.timing]
         else:
             common = [*shape.options(), *self.timing]
             server = [RAW_LIMIT, *self.eal(way, "server", folder), "--", "--server", *common]
