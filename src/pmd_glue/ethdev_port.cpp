@@ -266,15 +266,37 @@ std::uint16_t port_mtu(const settings& values) {
   return static_cast<std::uint16_t>(values.mtu);
 }
 
+namespace {
+
+/// What rte_eth_dev_adjust_nb_rx_tx_desc() will make of a setting, or a little more.
+unsigned descriptors_at_most(std::int64_t wanted, const rte_eth_desc_lim& limit) {
+  const auto most = limit.nb_max == 0 ? UINT16_MAX : limit.nb_max;
+  return std::clamp<unsigned>(static_cast<unsigned>(wanted), limit.nb_min, most);
+}
+
+}  // namespace
+
 rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
-  const auto kernel = kernel_device_of(info_of(static_cast<std::uint16_t>(values.port)));
-  if (!kernel) return {.data_room = rx_data_room(mtu)};
+  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+  const auto kernel = kernel_device_of(info);
+  if (!kernel) {
+    // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
+    const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
+    const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings;
+    return {.data_room = rx_data_room(mtu),
+            .reserved = std::max(held, standard_descriptors) - standard_descriptors};
+  }
   // The driver copies what it sends into mbufs of this pool.
   const auto sending = kernel->kept == 0 ? 0 : static_cast<unsigned>(values.tx_descriptors);
   return {.data_room = std::max(rx_data_room(mtu, kernel->buffer_headroom),
                                 RTE_PKTMBUF_HEADROOM + kernel->buffer),
           .reserved = kernel->kept + sending,
           .kept = kernel->kept};
+}
+
+unsigned port_tx_held(const settings& values) {
+  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim);
 }
 
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
