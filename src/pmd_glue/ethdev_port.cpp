@@ -57,13 +57,20 @@ std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
   return parse_memif_vdev(text);
 }
 
-std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info) {
+std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
+                           const rte_mempool* rx_pool) {
   const auto wanted = static_cast<std::size_t>(values.rx_queues);
-  if (wanted > info.max_rx_queues) {
-    throw std::system_error(make_error_code(errc::bad_option),
-                            "setting rx_queues: ethdev port " + std::to_string(values.port) +
-                                " has " + std::to_string(info.max_rx_queues));
-  }
+  const auto refuse_queues = [](const std::string& why) {
+    throw std::system_error(make_error_code(errc::bad_option), "setting rx_queues: " + why);
+  };
+  if (wanted > info.max_rx_queues)
+    refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
+                  std::to_string(info.max_rx_queues));
+  const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
+  if (wanted > 1 && held > rx_pool->size / 2)
+    refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
+                  std::to_string(rx_pool->size) +
+                  ", more than half: lower rx_descriptors, or set rx_mbufs higher");
   return wanted;
 }
 
@@ -74,7 +81,7 @@ class ethdev_port : public port {
               rte_mempool* rx_pool)
       : id_(static_cast<std::uint16_t>(values.port)),
         sharing_(values, info, shares_with_kernel(info)) {
-    target_.queues.resize(receive_queues(values, info));
+    target_.queues.resize(receive_queues(values, info, rx_pool));
     std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
     target_.rss_types = rss_types_of(values, info);
     target_.rss_key = rss_key_of(values, info);
