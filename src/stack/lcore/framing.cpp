@@ -60,17 +60,14 @@ frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const ho
   out.checksummed = udp.checksum != 0;
   // BAD is not believed: some devices say it of datagrams that have no checksum.
   const auto offload = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-  // NONE: virtio between guests of one machine leaves the checksum unfinished, and says that the
-  // bytes are right.
-  if (out.checksummed && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD &&
-      offload != RTE_MBUF_F_RX_L4_CKSUM_NONE) {
+  if (out.checksummed && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
     const auto pseudo =
         wire::make_pseudo_header(ip.source, ip.destination, wire::protocol_udp, bytes.size());
     const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
-    // A virtual wire may carry what its sender left for a device to fill in, and vouch for it.
-    const bool left_open =
-        offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
-        udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
+    // virtio between guests of one machine leaves the checksum unfinished, and says that the bytes
+    // are right. Others (hinic) say NONE of what they have not looked at.
+    const bool left_open = offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
+                           udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
     if (!left_open && wire::inet_checksum(wire::inet_sum(sum, bytes)) != 0)
       return frame_verdict::bad_checksum;
   }
@@ -107,8 +104,7 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   if (ip.version_length != wire::ipv4_no_options || ip.total_length < sizeof ip ||
       ip.total_length > frame.size())
     return frame_verdict::malformed;
-  if (wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip))) != 0)
-    return frame_verdict::bad_checksum;
+  if (wire::ipv4_checksum(ip) != 0) return frame_verdict::bad_checksum;
   if (ip.destination != host.ip) return frame_verdict::not_ours;
   const bool icmp = ip.protocol != host.protocol() && ip.protocol == wire::protocol_icmp;
   if (ip.protocol != host.protocol() && !icmp) return frame_verdict::not_ours;
