@@ -261,7 +261,11 @@ std::uint16_t port_mtu(const settings& values) {
   } else if (const auto kernel = kernel_device_of(info)) {
     largest = kernel->mtu;
   } else if (values.mtu != 0) {
-    largest = std::min<std::uint16_t>(info.max_mtu, 9000);
+    // Drivers that set no max_mtu may still bound the frame (net_tap).
+    const std::uint32_t frame = std::max<std::uint32_t>(info.max_rx_pktlen, RTE_ETHER_MAX_LEN);
+    largest = static_cast<std::uint16_t>(
+        std::min({std::uint32_t{info.max_mtu}, frame - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN,
+                  std::uint32_t{9000}}));
   } else {
     check(id, "rte_eth_dev_get_mtu", rte_eth_dev_get_mtu(id, &largest));
   }
