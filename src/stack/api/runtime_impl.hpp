@@ -13,6 +13,7 @@
 #include "pmd_glue/clock.hpp"
 #include "pmd_glue/eal.hpp"
 #include "pmd_glue/mempool.hpp"
+#include "pmd_glue/shared_interface.hpp"
 
 namespace nd::api {
 
@@ -62,6 +63,7 @@ class runtime_impl {
 
  private:
   static int lcore_loop(void* self);
+  std::size_t turn();
   void finish();
 
   std::unique_ptr<pmd::eal> eal_;  ///< goes last
@@ -74,6 +76,7 @@ class runtime_impl {
   pmd::mempool_ptr tx_pool_;
   pmd::mempool_ptr packet_pool_;
   std::unique_ptr<port> port_;
+  std::unique_ptr<kernel_link> kernel_;
   std::unique_ptr<core::host> host_;
   std::atomic<bool> interrupted_{false};
   std::atomic<bool> stopping_{false};  ///< lcore mode: the loop finishes and returns
