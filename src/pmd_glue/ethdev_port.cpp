@@ -295,7 +295,8 @@ rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
   if (!kernel) {
     // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
     const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
-    const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings;
+    const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings *
+                          static_cast<unsigned>(values.rx_queues);
     return {.data_room = rx_data_room(mtu),
             .reserved = std::max(held, standard_descriptors) - standard_descriptors};
   }

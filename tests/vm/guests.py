@@ -18,6 +18,10 @@ class Broken(Exception):
     """A guest that does not do what it should; no test can follow. The text says why."""
 
 
+class Refused(Exception):
+    """QEMU does not do what it was asked."""
+
+
 @dataclass
 class Nic:
     """A kind of NIC that each guest has one of, and how the two are joined."""
@@ -26,6 +30,7 @@ class Nic:
     device: str
     slot: int
     tap_queues: int = 0  # 0: a socket of QEMU's joins the two
+    settings: tuple = ()  # libndstack's, in all tests
 
     @property
     def pci(self):
@@ -187,7 +192,7 @@ class Guest:
                     while "return" not in reply:
                         reply = json.loads(replies.readline())
                         if "error" in reply:
-                            raise Broken(f"guest {self.number}: {name}: {reply['error']['desc']}")
+                            raise Refused(f"{name}: {reply['error']['desc']}")
         return reply["return"]
 
     def end(self):

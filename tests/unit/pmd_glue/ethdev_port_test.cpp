@@ -112,6 +112,20 @@ TEST_CASE("a queue that is never empty does not starve the others") {
   CHECK(seen.size() == 2);
 }
 
+TEST_CASE("pools are asked to outgrow the device's queues") {
+  fake_nic nic;  // takes 64 to 4096 receive descriptors
+  const auto reserved = [&](const std::string& descriptors, const std::string& queues) {
+    const auto values = settings_for(nic, {{"rx_descriptors", descriptors}, {"rx_queues", queues}});
+    return nd::pmd::port_rx_pool_needs(values, 1500).reserved;
+  };
+  CHECK(reserved("512", "1") == 0);
+  CHECK(reserved("64", "1") == 0);
+  CHECK(reserved("4096", "1") == 4096 - 512);
+  CHECK(reserved("32768", "1") == 4096 - 512);
+  CHECK(reserved("512", "4") == 3 * 512);
+  CHECK(nd::pmd::port_tx_held(settings_for(nic, {{"tx_descriptors", "2048"}})) == 2048);
+}
+
 TEST_CASE("bad queue and key settings are refused with what would be right") {
   fake_nic nic;
   const auto error = [&](const std::string& name, const std::string& value) {
