@@ -57,13 +57,20 @@ std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
   return parse_memif_vdev(text);
 }
 
-std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info) {
+std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
+                           const rte_mempool* rx_pool) {
   const auto wanted = static_cast<std::size_t>(values.rx_queues);
-  if (wanted > info.max_rx_queues) {
-    throw std::system_error(make_error_code(errc::bad_option),
-                            "setting rx_queues: ethdev port " + std::to_string(values.port) +
-                                " has " + std::to_string(info.max_rx_queues));
-  }
+  const auto refuse_queues = [](const std::string& why) {
+    throw std::system_error(make_error_code(errc::bad_option), "setting rx_queues: " + why);
+  };
+  if (wanted > info.max_rx_queues)
+    refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
+                  std::to_string(info.max_rx_queues));
+  const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
+  if (wanted > 1 && held > rx_pool->size / 2)
+    refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
+                  std::to_string(rx_pool->size) +
+                  ", more than half: lower rx_descriptors, or set rx_mbufs higher");
   return wanted;
 }
 
@@ -73,8 +80,9 @@ class ethdev_port : public port {
   ethdev_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
               rte_mempool* rx_pool)
       : id_(static_cast<std::uint16_t>(values.port)),
+        rx_pool_(rx_pool),
         sharing_(values, info, shares_with_kernel(info)) {
-    target_.queues.resize(receive_queues(values, info));
+    target_.queues.resize(receive_queues(values, info, rx_pool));
     std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
     target_.rss_types = rss_types_of(values, info);
     target_.rss_key = rss_key_of(values, info);
@@ -128,7 +136,7 @@ class ethdev_port : public port {
   }
 
   const port_capabilities& capabilities() const noexcept override { return capabilities_; }
-  std::size_t rx_burst(instant, std::span<rte_mbuf*> frames) override {
+  std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     std::size_t n = 0;
     // A queue that is never empty must not starve the others: each turn starts with the next one.
     for (std::uint16_t i = 0; i < queue_count() && n < frames.size(); ++i) {
@@ -136,7 +144,7 @@ class ethdev_port : public port {
                             static_cast<std::uint16_t>(frames.size() - n));
       if (++first_queue_ >= queue_count()) first_queue_ = 0;
     }
-    return n;
+    return n + sharing_.receive_arp(now, frames.subspan(n), rx_pool_);
   }
   std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
     return rte_eth_tx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
@@ -155,6 +163,7 @@ class ethdev_port : public port {
     return static_cast<std::uint16_t>(target_.queues.size());
   }
 
+  rte_mempool* rx_pool_;
   nic_sharing sharing_;
   flow_target target_;
   std::uint16_t first_queue_ = 0;  ///< of the next rx_burst
@@ -252,7 +261,11 @@ std::uint16_t port_mtu(const settings& values) {
   } else if (const auto kernel = kernel_device_of(info)) {
     largest = kernel->mtu;
   } else if (values.mtu != 0) {
-    largest = std::min<std::uint16_t>(info.max_mtu, 9000);
+    // Drivers that set no max_mtu may still bound the frame (net_tap).
+    const std::uint32_t frame = std::max<std::uint32_t>(info.max_rx_pktlen, RTE_ETHER_MAX_LEN);
+    largest = static_cast<std::uint16_t>(
+        std::min({std::uint32_t{info.max_mtu}, frame - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN,
+                  std::uint32_t{9000}}));
   } else {
     check(id, "rte_eth_dev_get_mtu", rte_eth_dev_get_mtu(id, &largest));
   }
@@ -266,15 +279,37 @@ std::uint16_t port_mtu(const settings& values) {
   return static_cast<std::uint16_t>(values.mtu);
 }
 
+namespace {
+
+/// What rte_eth_dev_adjust_nb_rx_tx_desc() will make of a setting, or a little more.
+unsigned descriptors_at_most(std::int64_t wanted, const rte_eth_desc_lim& limit) {
+  const auto most = limit.nb_max == 0 ? UINT16_MAX : limit.nb_max;
+  return std::clamp<unsigned>(static_cast<unsigned>(wanted), limit.nb_min, most);
+}
+
+}  // namespace
+
 rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
-  const auto kernel = kernel_device_of(info_of(static_cast<std::uint16_t>(values.port)));
-  if (!kernel) return {.data_room = rx_data_room(mtu)};
+  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+  const auto kernel = kernel_device_of(info);
+  if (!kernel) {
+    // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
+    const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
+    const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings;
+    return {.data_room = rx_data_room(mtu),
+            .reserved = std::max(held, standard_descriptors) - standard_descriptors};
+  }
   // The driver copies what it sends into mbufs of this pool.
   const auto sending = kernel->kept == 0 ? 0 : static_cast<unsigned>(values.tx_descriptors);
   return {.data_room = std::max(rx_data_room(mtu, kernel->buffer_headroom),
                                 RTE_PKTMBUF_HEADROOM + kernel->buffer),
           .reserved = kernel->kept + sending,
           .kept = kernel->kept};
+}
+
+unsigned port_tx_held(const settings& values) {
+  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim);
 }
 
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {

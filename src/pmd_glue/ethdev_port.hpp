@@ -23,6 +23,12 @@ struct rx_pool_needs {
 };
 rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu);
 
+/// Mbufs in a device's queue that pools of the standard size count on.
+inline constexpr unsigned standard_descriptors = 512;
+/// How many mbufs the port may keep of what was sent, until more is sent: a driver frees them when
+/// it needs their descriptors again.
+unsigned port_tx_held(const settings& values);
+
 /// Configures and starts the port that `values.port` names, with `rx_pool` to receive into. memif,
 /// ring and af_xdp get what they need beyond ethdev's calls. The port is stopped and closed when
 /// the object goes.

@@ -41,7 +41,7 @@ std::string reason_of(int result, const rte_flow_error& error) {
 std::vector<std::uint32_t> kernel_addresses(unsigned interface) {
   std::vector<std::uint32_t> out;
   ifaddrs* all = nullptr;
-  if (interface == 0 || getifaddrs(&all) != 0) return out;
+  if (getifaddrs(&all) != 0) return out;
   const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, &freeifaddrs);
   for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
     if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET) continue;
@@ -63,6 +63,8 @@ steering_needs needs_of(const settings& values, const rte_eth_dev_info& info) {
   needs.udp = values.encap == "udp";
   needs.ip_protocol = static_cast<std::uint8_t>(values.ip_protocol);
   needs.udp_port = static_cast<std::uint16_t>(values.udp_port);
+  if (info.if_index == 0) return needs;
+  needs.kernel_has_ip = kernel_has_address(needs.ip);
   needs.kernel_ips = kernel_addresses(info.if_index);
   return needs;
 }
@@ -147,10 +149,6 @@ std::string fate_text(const flow_target& target, bool rss) {
 
 }  // namespace
 
-bool steering_needs::kernel_has_ip() const noexcept {
-  return std::ranges::find(kernel_ips, ip) != kernel_ips.end();
-}
-
 std::string flow_match::text() const {
   if (arp) return "eth type is 0x0806";
   std::string out = "eth / ipv4";
@@ -171,23 +169,28 @@ std::vector<flow_wish> plan_rules(const steering_needs& needs, texts& warnings) 
   exact.destination = needs.ip;
   flow_wish packets{
       .what = "ND's packets", .matches = {exact, mine}, .without = "", .spread = true};
-  if (needs.kernel_has_ip()) return {packets};
+  std::vector<flow_wish> wishes;
+  if (!needs.kernel_has_ip) {
+    // Nobody but us has the address: all that is sent to it may come here.
+    packets.matches.push_back({.destination = needs.ip});
+    wishes.push_back({.what = "ping",
+                      .matches = {{.destination = needs.ip, .protocol = std::uint8_t{1}}},
+                      .without = "ping is not answered"});
+  }
+  wishes.insert(wishes.begin(), packets);
+  if (needs.arp_copied) return wishes;
 
-  // Nobody but us has the address: all that is sent to it may come here.
-  packets.matches.push_back({.destination = needs.ip});
-  const flow_wish ping{.what = "ping",
-                       .matches = {{.destination = needs.ip, .protocol = std::uint8_t{1}}},
-                       .without = "ping is not answered"};
-  const flow_wish arp{.what = "ARP",
+  const std::string by_hand = "set each other's MAC at both ends (setting neighbors)";
+  if (needs.kernel_ips.empty()) {
+    wishes.push_back({.what = "ARP",
                       .matches = {{.arp = true}},
-                      .without = "nobody answers ARP for " + dotted(needs.ip) +
-                                 ": give each end the other's MAC (setting neighbors)"};
-  if (needs.kernel_ips.empty()) return {packets, arp, ping};
-  // A rule takes ARP away from the kernel as a whole, its own replies too.
-  warnings.push_back("the kernel uses this interface as " + dotted(needs.kernel_ips.front()) +
-                     " and keeps ARP, so nobody answers ARP for " + dotted(needs.ip) +
-                     ": run on the kernel's address, or give it this one too (ip address add)");
-  return {packets, ping};
+                      .without = "no ARP reaches this host: " + by_hand});
+  } else {
+    // A rule takes ARP away from the kernel as a whole, the answers to its own requests too.
+    warnings.push_back("the kernel uses this interface as " + dotted(needs.kernel_ips.front()) +
+                       " and keeps ARP; without CAP_NET_RAW there are no copies of it: " + by_hand);
+  }
+  return wishes;
 }
 
 std::optional<std::string> flow_rules::grant(const flow_wish& wish, const flow_target& target,
@@ -241,6 +244,7 @@ bool shares_with_kernel(const rte_eth_dev_info& info) {
 
 nic_sharing::nic_sharing(const settings& values, const rte_eth_dev_info& info, bool shared)
     : port_id_(static_cast<std::uint16_t>(values.port)),
+      interface_(info.if_index),
       must_(values.isolate == "on"),
       name_(name_of(port_id_, info)),
       needs_(needs_of(values, info)),
@@ -271,6 +275,14 @@ void nic_sharing::give_up(const std::string& why) {
 
 void nic_sharing::install(const flow_target& target) {
   if (!isolated_) return;
+  if (interface_ != 0) {
+    try {
+      arp_.emplace(interface_);
+      needs_.arp_copied = true;
+    } catch (const std::system_error&) {
+      // plan_rules() says what it means.
+    }
+  }
   texts warnings;
   for (const flow_wish& wish : plan_rules(needs_, warnings)) {
     std::string refusal;
@@ -283,6 +295,7 @@ void nic_sharing::install(const flow_target& target) {
       tell(RTE_LOG_WARNING, name_ + ": " + wish.without);
     } else {
       rules_.clear();
+      arp_.reset();
       give_up("the device takes no flow rule for " + wish.what);
       isolated_ = false;
       rte_flow_error error{};

@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/settings.hpp"
+#include "base/time.hpp"
+#include "pmd_glue/kernel_interface.hpp"
 
 struct rte_flow;
 
@@ -20,8 +23,9 @@ struct steering_needs {
   bool udp = false;      ///< encap udp
   std::uint8_t ip_protocol = 19;
   std::uint16_t udp_port = 0;
-  std::vector<std::uint32_t> kernel_ips = {};  ///< of its interface; empty: it uses no IPv4
-  bool kernel_has_ip() const noexcept;
+  bool kernel_has_ip = false;                  ///< then it answers ARP and ping
+  std::vector<std::uint32_t> kernel_ips = {};  ///< of its interface; empty: it uses no IPv4 there
+  bool arp_copied = false;                     ///< what the kernel gets of ARP, we get too
 };
 
 /// What frames a rule matches: Ethernet, and these fields where they are set.
@@ -92,16 +96,29 @@ class nic_sharing {
   /// Before rte_eth_dev_stop.
   void remove() noexcept { rules_.clear(); }
 
+  /// ARP that the kernel keeps comes as copies; after each burst of the device.
+  std::size_t receive_arp(instant now, std::span<rte_mbuf*> frames, rte_mempool* pool) noexcept {
+    if (!arp_ || now < next_arp_) return 0;
+    next_arp_ = now + arp_interval;
+    return arp_->receive(frames, pool);
+  }
+
  private:
   [[noreturn]] void refuse(const std::string& why) const;
   void give_up(const std::string& why);
 
+  // A look costs a system call, and ARP does not hurry.
+  static constexpr duration arp_interval = duration::milliseconds(1);
+
   std::uint16_t port_id_;
+  unsigned interface_;  ///< of the kernel; 0: none
   bool must_;
   bool isolated_ = false;
   std::string name_;
   steering_needs needs_;
   flow_rules rules_;
+  std::optional<arp_copies> arp_;
+  instant next_arp_{};
 };
 
 /// RSS types that spread our packets, of those that the device has; 0 where it can't.

@@ -58,7 +58,7 @@ bool start_eal() {
       "--no-pci",
       "--no-telemetry",
       "-m",
-      "256",
+      "384",
       "--log-level=*:4",
       "--file-prefix=unit-" + std::to_string(getpid()),
       "--lcores=" + two_lcores(),

@@ -139,7 +139,7 @@ def run_all(options, pair, nics, sums):
     row("NIC", "encap", "test", "result", "s", "")
     plan = [(case, nic, encap) for nic in nics for encap in options.encap or ["ip", "udp"]
             for case in cases.CASES]
-    plan += [(cases.Queues(), nic, "ip") for nic in nics if nic.tap_queues]
+    plan += [(cases.Queues(), nic, "udp") for nic in nics if nic.tap_queues]
     plan += [(case, nics[0], "ip") for case in cases.spoilt_cases()]
     for n, (case, nic, encap) in enumerate(plan):
         began = time.monotonic()

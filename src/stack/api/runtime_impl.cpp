@@ -2,6 +2,7 @@
 
 #include <rte_pause.h>
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -11,8 +12,8 @@
 namespace nd::api {
 namespace {
 
-// More than a device's descriptors may hold of what has left.
-constexpr std::uint64_t packet_mbufs = 1024;
+// Beside what a device's descriptors may hold of what has left.
+constexpr std::uint64_t packet_mbufs = 512;
 
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::bad_option), message);
@@ -76,6 +77,8 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
 
   core::host_config host;
   host.neighbors = parse_neighbors(values_.neighbors);
+  if (!values_.gateway.empty()) host.gateway = parse_address("gateway", values_.gateway);
+  if (host.gateway == address_.ip) refuse("setting gateway: that is this host's own address");
   eal_ = eal_of_app ? std::make_unique<pmd::eal>() : std::make_unique<pmd::eal>(config_.eal_args());
   pmd::register_thread();
   clock_.emplace();
@@ -86,9 +89,11 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   rx_pool_ = pmd::make_mbuf_pool("nd-rx" + suffix, static_cast<std::uint64_t>(values_.rx_mbufs),
                                  needs.data_room, needs.reserved);
   rx_pool_.get_deleter().kept = needs.kept;
+  const unsigned held = std::max(pmd::port_tx_held(values_), pmd::standard_descriptors);
   tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
-                                 pmd::tx_data_room(mtu));
-  packet_pool_ = pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs, pmd::tx_data_room(mtu));
+                                 pmd::tx_data_room(mtu), held - pmd::standard_descriptors);
+  packet_pool_ =
+      pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs + held, pmd::tx_data_room(mtu));
   port_ = pmd::open_port(values_, mtu, rx_pool_.get());
   if (!values_.fault.empty()) port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
   address_.mac = port_->capabilities().mac;

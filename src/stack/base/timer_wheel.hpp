@@ -19,7 +19,7 @@ struct timer_link {
 /// A timer that lives in its owner. Must be disarmed before it is destroyed.
 class timer : detail::timer_link {
  public:
-  enum class owner_kind : std::uint8_t { channel, socket, neighbor };
+  enum class owner_kind : std::uint8_t { channel, socket, neighbor, watch };
 
   timer(owner_kind kind, void* owner) noexcept : owner_(owner), kind_(kind) {}
   timer(const timer&) = delete;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "wire/icmp.hpp"
 #include "wire/packet_format.hpp"
 
 namespace nd::core {
@@ -59,22 +60,31 @@ frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const ho
   out.checksummed = udp.checksum != 0;
   // BAD is not believed: some devices say it of datagrams that have no checksum.
   const auto offload = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-  // NONE: virtio between guests of one machine leaves the checksum unfinished, and says that the
-  // bytes are right.
-  if (out.checksummed && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD &&
-      offload != RTE_MBUF_F_RX_L4_CKSUM_NONE) {
+  if (out.checksummed && offload != RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
     const auto pseudo =
         wire::make_pseudo_header(ip.source, ip.destination, wire::protocol_udp, bytes.size());
     const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
-    // A virtual wire may carry what its sender left for a device to fill in, and vouch for it.
-    const bool left_open =
-        offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
-        udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
+    // virtio between guests of one machine leaves the checksum unfinished, and says that the bytes
+    // are right. Others (hinic) say NONE of what they have not looked at.
+    const bool left_open = offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
+                           udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
     if (!left_open && wire::inet_checksum(wire::inet_sum(sum, bytes)) != 0)
       return frame_verdict::bad_checksum;
   }
   bytes = bytes.subspan(sizeof(wire::udp_header));
   return frame_verdict::nd_packet;
+}
+
+/// Answers go only where they can't be multiplied: RFC 1122, section 3.2.2.6, lets us be silent to
+/// broadcasts, and no host has the senders that are refused here (section 3.2.1.3).
+frame_verdict parse_icmp(const wire::ethernet_header& ethernet, const host_address& host,
+                         const received_packet& in) noexcept {
+  const bool one_host = in.source_ip != 0 && in.source_ip >> 24 != 127 && in.source_ip >> 28 < 14 &&
+                        in.source_ip != host.ip && !host.is_broadcast(in.source_ip);
+  if (ethernet.destination != host.mac || !one_host) return frame_verdict::not_ours;
+  if (in.bytes.size() < sizeof(wire::icmp_header)) return frame_verdict::malformed;
+  if (!wire::is_icmp_intact(in.bytes)) return frame_verdict::bad_checksum;
+  return frame_verdict::icmp;
 }
 
 }  // namespace
@@ -94,9 +104,10 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   if (ip.version_length != wire::ipv4_no_options || ip.total_length < sizeof ip ||
       ip.total_length > frame.size())
     return frame_verdict::malformed;
-  if (wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip))) != 0)
-    return frame_verdict::bad_checksum;
-  if (ip.destination != host.ip || ip.protocol != host.protocol()) return frame_verdict::not_ours;
+  if (wire::ipv4_checksum(ip) != 0) return frame_verdict::bad_checksum;
+  if (ip.destination != host.ip) return frame_verdict::not_ours;
+  const bool icmp = ip.protocol != host.protocol() && ip.protocol == wire::protocol_icmp;
+  if (ip.protocol != host.protocol() && !icmp) return frame_verdict::not_ours;
   if ((ip.fragment & wire::ipv4_fragment_mask) != 0) return frame_verdict::malformed;
 
   out.source_mac = ethernet.source;
@@ -104,7 +115,20 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   out.congestion_experienced = (ip.dscp_ecn & wire::ecn_mask) == wire::ecn_ce;
   // What Ethernet padded behind the IP packet is not part of it.
   out.bytes = frame.first(ip.total_length).subspan(sizeof ip);
+  if (icmp) return parse_icmp(ethernet, host, out);
   return host.udp ? parse_udp(m, ip, host, out) : frame_verdict::nd_packet;
+}
+
+void turn_into_echo_reply(rte_mbuf* m, const host_address& host,
+                          const received_packet& request) noexcept {
+  m->ol_flags = 0;
+  wire::turn_into_echo_reply(request.bytes);
+  auto& ethernet = wire::at<wire::ethernet_header>(rte_pktmbuf_mtod(m, void*));
+  ethernet.destination = request.source_mac;
+  ethernet.source = host.mac;
+  auto& ip = wire::at<wire::ipv4_header>(rte_pktmbuf_mtod_offset(m, void*, sizeof ethernet));
+  wire::write_ipv4(ip, host.ip, request.source_ip, wire::protocol_icmp, ip.dscp_ecn,
+                   request.bytes.size());
 }
 
 }  // namespace nd::core

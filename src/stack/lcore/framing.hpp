@@ -24,9 +24,13 @@ struct host_address {
   std::uint16_t ip_overhead() const noexcept {
     return sizeof(wire::ipv4_header) + (udp ? sizeof(wire::udp_header) : 0);
   }
-  bool on_link(std::uint32_t other) const noexcept {
-    const std::uint32_t mask = prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix);
-    return (other & mask) == (ip & mask);
+  bool on_link(std::uint32_t other) const noexcept { return (other & mask()) == (ip & mask()); }
+  /// The prefix's broadcast address; the prefixes 31 and 32 have none (RFC 3021).
+  bool is_broadcast(std::uint32_t other) const noexcept {
+    return prefix < 31 && other == (ip | ~mask());
+  }
+  std::uint32_t mask() const noexcept {
+    return prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix);
   }
 };
 
@@ -44,18 +48,22 @@ struct packet_route {
 void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
                  const port_capabilities& capabilities) noexcept;
 
-/// An ND packet within a received frame, and what its headers said.
+/// An ND packet (or an ICMP message) within a received frame, and what its headers said.
 struct received_packet {
-  std::span<std::byte> bytes;  ///< from the channel header on
+  std::span<std::byte> bytes;  ///< from the channel header on, or ICMP's
   mac_address source_mac{};
   std::uint32_t source_ip = 0;
   bool congestion_experienced = false;
   bool checksummed = true;  ///< encap udp: the checksum was there (and right)
 };
 
-enum class frame_verdict : std::uint8_t { nd_packet, arp, not_ours, malformed, bad_checksum };
+enum class frame_verdict : std::uint8_t { nd_packet, arp, icmp, not_ours, malformed, bad_checksum };
 
-/// Looks at a frame in one segment. `out` is filled in for nd_packet.
+/// Looks at a frame in one segment. `out` is filled in for nd_packet and icmp.
 frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet& out) noexcept;
+
+/// Makes an ICMP echo request, as parse_frame() left it, the reply to its sender.
+void turn_into_echo_reply(rte_mbuf* m, const host_address& host,
+                          const received_packet& request) noexcept;
 
 }  // namespace nd::core

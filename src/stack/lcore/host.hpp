@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "base/counters.hpp"
+#include "base/event.hpp"
+#include "base/kernel_link.hpp"
 #include "base/port.hpp"
+#include "base/rate_limit.hpp"
 #include "base/rng.hpp"
 #include "base/settings.hpp"
 #include "base/stage_meter.hpp"
 #include "base/timer_wheel.hpp"
 #include "channel/channel.hpp"
+#include "lcore/address_guard.hpp"
 #include "lcore/neighbors.hpp"
 #include "lcore/peer.hpp"
 #include "lcore/socket_table.hpp"
@@ -25,8 +29,11 @@ struct host_config {
   std::string name = "host";  ///< of its tables; differs between the hosts of a process
   settings values;
   host_address address;
+  std::uint32_t gateway = 0;  ///< on the link; 0: none
   std::vector<std::pair<std::uint32_t, mac_address>> neighbors;
-  std::uint64_t epoch = 0;  ///< this boot; later boots have larger ones
+  kernel_link* kernel = nullptr;  ///< where the kernel has the device's interface too
+  duration watch_interval;        ///< between looks at the link; zero: never
+  std::uint64_t epoch = 0;        ///< this boot; later boots have larger ones
   cookie_jar::key cookie_key{};
   std::uint64_t seed = 0;
   stage_meter::clock cycle_clock = nullptr;  ///< null: cycles are not metered
@@ -54,6 +61,9 @@ class host {
   /// Where applications post requests. Any thread.
   core::mailbox& mailbox() noexcept { return mailbox_; }
   const counters& stats() const noexcept { return stats_; }
+  /// What a person should hear of since the last call; the poller asks between polls.
+  bool has_events() const noexcept { return !events_.empty(); }
+  std::vector<event> take_events() { return events_.take(); }
 
   /// No bytes and no FIN wait for a peer any more, and no closed connection for its peer's FIN.
   bool drained() noexcept;
@@ -79,7 +89,6 @@ class host {
   // host_receive.cpp: frames in.
   std::size_t receive(instant now);
   void on_frame(instant now, mbuf_ptr frame);
-  void on_arp(instant now, mbuf_ptr frame);
   void on_packet(instant now, mbuf_ptr packet, const received_packet& in);
   void on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
                          channel_entry& entry);
@@ -99,6 +108,24 @@ class host {
   void touch(socket_entry& s);
   void hand_over(instant now);
 
+  // host_network.cpp: neighbours and the gateway, ARP, ICMP, the link's state.
+  std::uint32_t next_hop(std::uint32_t ip) const noexcept;
+  bool is_neighbor(std::uint32_t ip) const noexcept;
+  std::optional<mac_address> find_way(instant now, const peer& p);
+  void learn(instant now, std::uint32_t ip, const mac_address& mac);
+  void on_no_neighbor(instant now, std::uint32_t ip);
+  void fail_unreachable(instant now, std::uint32_t ip);
+  void on_neighbor_timer(instant now);
+  void on_arp(instant now, mbuf_ptr frame);
+  void on_address_conflict(instant now, const mac_address& other);
+  void announce();
+  void send_arp(std::uint16_t operation, const mac_address& to, std::uint32_t sender_ip,
+                const mac_address& target_mac, std::uint32_t target_ip);
+  void on_icmp(instant now, mbuf_ptr frame, const received_packet& in);
+  void watch(instant now);
+  void on_link(instant now, bool up);
+  void on_device_gone(instant now);
+
   // host_handshake.cpp: channels come and go.
   void on_init(instant now, const received_packet& in);
   void on_cookie_echo(instant now, const received_packet& in);
@@ -116,8 +143,6 @@ class host {
   channel_entry* create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class);
   void open_channels(instant now, peer& p, std::size_t traffic_class);
   void update_peer(peer& p);
-  void on_neighbor(instant now, std::uint32_t ip);
-  void fail_unreachable(instant now, std::uint32_t ip);
   void lose_peer(instant now, peer& p, errc error, bool reconnect);
   peer& peer_of(std::uint32_t ip);
 
@@ -145,8 +170,6 @@ class host {
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
   void acknowledge(instant now);
   void transmit(rte_mbuf* packet, const packet_route& route);
-  void send_arp(std::uint16_t operation, const mac_address& to, const mac_address& target_mac,
-                std::uint32_t target_ip);
   void enqueue(rte_mbuf* frame);
   void flush(instant now);
   void activate(channel_entry& entry);
@@ -165,7 +188,12 @@ class host {
   socket_environment environment_;
   cookie_jar cookies_;
   neighbor_table neighbors_;
-  timer neighbor_wake_{timer::owner_kind::neighbor, nullptr};
+  address_guard guard_;
+  timer neighbor_wake_{timer::owner_kind::neighbor, nullptr};  ///< of both
+  timer watch_wake_{timer::owner_kind::watch, nullptr};
+  event_queue events_;
+  bool link_up_;
+  bool device_gone_ = false;
 
   std::unordered_map<std::uint32_t, std::unique_ptr<peer>> peers_;
   std::vector<std::unique_ptr<channel_entry>> channels_;  ///< by id - 1
@@ -184,8 +212,8 @@ class host {
   std::vector<wire::ack_range> ranges_;
   std::array<rte_mbuf*, burst> tx_{};  ///< frames that the device has not taken yet
   std::size_t tx_count_ = 0;
-  std::uint32_t abort_tokens_ = 0;  ///< aborts that may be sent; refilled every millisecond
-  instant abort_refill_;
+  rate_limit aborts_;
+  rate_limit echo_replies_;
 };
 
 }  // namespace nd::core

@@ -6,9 +6,6 @@
 namespace nd::core {
 namespace {
 
-// Aborts a millisecond, at most: a flood of strangers' packets is not doubled.
-constexpr std::uint32_t aborts_per_ms = 10;
-
 const wire::handshake_body* body_of(const received_packet& in) noexcept {
   if (in.bytes.size() < sizeof(wire::channel_header) + sizeof(wire::handshake_body)) return nullptr;
   return &wire::at<wire::handshake_body>(
@@ -95,7 +92,8 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     lose_peer(now, p, errc::peer_lost, true);
   }
   p.epoch = echo->epoch;
-  neighbors_.confirm(in.source_ip, in.source_mac);
+  // Behind a router all have its MAC address: that is no neighbour's.
+  if (config_.address.on_link(in.source_ip)) neighbors_.confirm(in.source_ip, in.source_mac);
 
   auto& channels = p.classes[echo->traffic_class].channels;
   const auto repeated = std::ranges::find_if(channels, [&](const channel_entry* e) {
@@ -188,13 +186,8 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
 
 void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
   if (!p.classes[traffic_class].channels.empty()) return;
-  const auto mac = neighbors_.find(p.ip);
-  if (!mac) {
-    if (!config_.address.on_link(p.ip)) return fail_unreachable(now, p.ip);
-    neighbors_.resolve(now, p.ip);
-    timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
-    return;
-  }
+  const auto mac = find_way(now, p);
+  if (!mac) return;
   const std::int64_t wanted =
       traffic_class == 0 ? config_.values.channels_throughput : config_.values.channels_latency;
   // Of the default's 4, one an io lcore: this host has one.
@@ -204,23 +197,6 @@ void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
     ++stats_.handshakes_started;
   }
   update_peer(p);
-}
-
-void host::on_neighbor(instant now, std::uint32_t ip) {
-  const auto found = peers_.find(ip);
-  if (found == peers_.end()) return;
-  peer& p = *found->second;
-  if (const auto mac = neighbors_.find(ip)) {
-    for (peer::per_class& c : p.classes)
-      for (channel_entry* e : c.channels) e->route.mac = *mac;
-  }
-  for (std::size_t i = 0; i < traffic_classes; ++i)
-    if (!p.classes[i].ready.empty()) open_channels(now, p, i);
-}
-
-void host::fail_unreachable(instant now, std::uint32_t ip) {
-  const auto found = peers_.find(ip);
-  if (found != peers_.end()) lose_peer(now, *found->second, errc::host_unreachable, false);
 }
 
 /// The peer's runtime ends. It waits for our answer, so that it knows that we know.
@@ -268,12 +244,7 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
 /// The answer is not larger than what provoked it, and its number is limited.
 void host::answer_unknown(instant now, const received_packet& in) {
   ++stats_.drop_unknown_channel;
-  if (now - abort_refill_ >= duration::milliseconds(1)) {
-    abort_refill_ = now;
-    abort_tokens_ = aborts_per_ms;
-  }
-  if (abort_tokens_ == 0) return;
-  --abort_tokens_;
+  if (!aborts_.allow(now)) return;
   const auto& provoked = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
   wire::channel_header header{};
   header.version = wire::nd_version;

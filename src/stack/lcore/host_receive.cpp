@@ -6,6 +6,7 @@
 namespace nd::core {
 
 std::size_t host::receive(instant now) {
+  if (device_gone_) return 0;
   std::array<rte_mbuf*, burst> frames;
   std::size_t n = 0;
   {
@@ -31,28 +32,10 @@ void host::on_frame(instant now, mbuf_ptr frame) {
   switch (parse_frame(frame.get(), config_.address, in)) {
     case frame_verdict::nd_packet: return on_packet(now, std::move(frame), in);
     case frame_verdict::arp: return on_arp(now, std::move(frame));
+    case frame_verdict::icmp: return on_icmp(now, std::move(frame), in);
     case frame_verdict::not_ours: ++stats_.drop_not_ours; return;
     case frame_verdict::malformed: ++stats_.drop_malformed; return;
     case frame_verdict::bad_checksum: ++stats_.drop_checksum; return;
-  }
-}
-
-void host::on_arp(instant now, mbuf_ptr frame) {
-  const auto bytes = mbuf_bytes(frame.get()).subspan(sizeof(wire::ethernet_header));
-  if (bytes.size() < sizeof(wire::arp_packet)) {
-    ++stats_.drop_malformed;
-    return;
-  }
-  const auto arp = wire::at<wire::arp_packet>(static_cast<const void*>(bytes.data()));
-  if (!wire::is_valid(arp)) {
-    ++stats_.drop_malformed;
-    return;
-  }
-  ++stats_.arp_received;
-  if (neighbors_.learn(arp.sender_ip, arp.sender_mac)) on_neighbor(now, arp.sender_ip);
-  if (arp.operation == wire::arp_request && arp.target_ip == config_.address.ip) {
-    send_arp(wire::arp_reply, arp.sender_mac, arp.sender_mac, arp.sender_ip);
-    ++stats_.arp_replies_sent;
   }
 }
 

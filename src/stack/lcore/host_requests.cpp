@@ -35,7 +35,9 @@ void host::on_listener_request(instant now, listener_link& link, std::uint32_t r
   };
   if ((requests & request_listen) != 0) {
     if (link.port == 0) link.port = free_port(0, 0);
-    if (link.port == 0) {
+    if (device_gone_) {
+      answer(errc::no_device);
+    } else if (link.port == 0) {
       answer(errc::address_not_available);
     } else if (!listeners_.try_emplace(link.port, &link).second) {
       answer(errc::address_in_use);
@@ -93,6 +95,7 @@ void host::connect(instant now, socket_link& link) {
     link.status.fetch_or(socket_link::failed, std::memory_order_release);
     link.release();  // the stack's reference: there is no socket
   };
+  if (device_gone_) return refuse(errc::no_device);
   if (link.peer_address == config_.address.ip) return refuse(errc::address_not_available);
   const std::uint16_t port = free_port(link.peer_address, link.peer_port);
   if (port == 0) return refuse(errc::address_not_available);
@@ -131,6 +134,9 @@ void host::run_timers(instant now) {
         } else {
           const bool opening = entry.chan.state() != channel_state::open;
           ++stats_.peers_lost;
+          // It, or the router, may have another MAC address by now: asked for when it is tried
+          // again.
+          neighbors_.forget(next_hop(entry.owner.ip));
           lose_peer(now, entry.owner, opening ? errc::host_unreachable : errc::peer_lost, false);
         }
         break;
@@ -140,19 +146,8 @@ void host::run_timers(instant now) {
         settle(now, entry, entry.sock.on_timer(now));
         break;
       }
-      case timer::owner_kind::neighbor:
-        neighbors_.on_timer(
-            now,
-            [this](std::uint32_t ip) {
-              send_arp(wire::arp_request, mac_broadcast, {}, ip);
-              ++stats_.arp_requests_sent;
-            },
-            [this, now](std::uint32_t ip) {
-              ++stats_.arp_failed;
-              fail_unreachable(now, ip);
-            });
-        timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
-        break;
+      case timer::owner_kind::neighbor: on_neighbor_timer(now); break;
+      case timer::owner_kind::watch: watch(now); break;
     }
   }
 }

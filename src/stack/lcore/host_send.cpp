@@ -1,6 +1,7 @@
 // Frames out: sockets push records onto channels, channels make packets, the device takes bursts.
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "lcore/host.hpp"
 
@@ -140,6 +141,10 @@ void host::enqueue(rte_mbuf* frame) {
 
 void host::flush(instant now) {
   const stage_meter::scope in_tx(meter_, stage::tx);
+  if (device_gone_) {
+    rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(std::exchange(tx_count_, 0)));
+    return;
+  }
   if (tx_count_ > 0) {
     const std::size_t sent = port_.tx_burst(now, std::span(tx_).first(tx_count_));
     if (sent < tx_count_) ++stats_.tx_device_full;
@@ -148,25 +153,6 @@ void host::flush(instant now) {
     tx_count_ -= sent;
   }
   port_.tick(now);
-}
-
-void host::send_arp(std::uint16_t operation, const mac_address& to, const mac_address& target_mac,
-                    std::uint32_t target_ip) {
-  if (tx_count_ == tx_.size()) return;  // ARP repeats itself
-  rte_mbuf* m = rte_pktmbuf_alloc(config_.packet_pool);
-  if (m == nullptr) {
-    ++stats_.tx_no_mbuf;
-    return;
-  }
-  auto* frame = rte_pktmbuf_append(m, wire::ethernet_min_frame);
-  std::memset(frame, 0, wire::ethernet_min_frame);
-  auto& ethernet = wire::at<wire::ethernet_header>(static_cast<void*>(frame));
-  ethernet.destination = to;
-  ethernet.source = config_.address.mac;
-  ethernet.type = wire::ethertype_arp;
-  wire::at<wire::arp_packet>(static_cast<void*>(frame + sizeof ethernet)) =
-      wire::make_arp(operation, config_.address.mac, config_.address.ip, target_mac, target_ip);
-  enqueue(m);
 }
 
 }  // namespace nd::core

@@ -47,10 +47,17 @@ class neighbor_table {
     return true;
   }
 
-  /// Keeps an address that proved itself (a valid cookie came from it).
-  void confirm(std::uint32_t ip, const mac_address& mac) {
+  /// What is known of `ip` has shown to be of no use any more (RFC 1122, section 2.3.2.1).
+  void forget(std::uint32_t ip) {
+    const auto it = entries_.find(ip);
+    if (it != entries_.end() && it->second.resolved && !it->second.fixed) entries_.erase(it);
+  }
+
+  /// Keeps an address that proved itself (a valid cookie came from it), or is the gateway's. True
+  /// as for learn().
+  bool confirm(std::uint32_t ip, const mac_address& mac) {
     entries_.try_emplace(ip);
-    learn(ip, mac);
+    return learn(ip, mac);
   }
 
   /// Calls `request(ip)` for each address to ask for now and `failed(ip)` for each given up.
@@ -73,6 +80,8 @@ class neighbor_table {
       }
     }
   }
+
+  bool asking() const noexcept { return asking_ > 0; }
 
   instant next_deadline() const noexcept {
     instant next = instant::never();

@@ -63,11 +63,27 @@ std::uint64_t inet_sum(std::uint64_t sum, std::span<const std::byte> bytes) noex
     for (std::size_t i = 0; i < 4; ++i)
       carries += __builtin_add_overflow(lane[i], word[i], &lane[i]) ? 1 : 0;
   }
-  for (; n > 0; n -= std::min<std::size_t>(n, 8), p += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, p, std::min<std::size_t>(n, 8));
+  for (; n >= 8; n -= 8, p += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, p, 8);
     carries += __builtin_add_overflow(lane[0], word, &lane[0]) ? 1 : 0;
   }
+  // The rest by fixed sizes: a memcpy of `n` bytes is a call, and stalls what reads its word.
+  if (n >= 4) {
+    std::uint32_t word;
+    std::memcpy(&word, p, 4);
+    sum += word;
+    n -= 4;
+    p += 4;
+  }
+  if (n >= 2) {
+    std::uint16_t word;
+    std::memcpy(&word, p, 2);
+    sum += word;
+    n -= 2;
+    p += 2;
+  }
+  if (n > 0) sum += static_cast<std::uint8_t>(*p);
   sum += carries;
   for (const std::uint64_t l : lane) sum += (l & 0xffffffff) + (l >> 32);
   return (sum & 0xffffffff) + (sum >> 32);

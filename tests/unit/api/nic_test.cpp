@@ -32,7 +32,8 @@ struct two_nics {
     nd::config c;
     c.set("port", std::to_string(nic.port_id()))
         .set("ip", "10.0.0." + std::to_string(host) + "/24")
-        .set("rx_mbufs", "4096")
+        .set("rx_mbufs", "1024")
+        .set("rx_descriptors", "128")
         .set("tx_mbufs", "1024")
         .set("seed", "11");
     for (const auto& [name, value] : more) c.set(name, value);

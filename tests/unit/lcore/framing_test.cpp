@@ -50,4 +50,11 @@ TEST_CASE("a device that vouches for a UDP checksum is believed") {
   CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_BAD) == frame_verdict::bad_checksum);
   // Not finished, but the bytes never left the machine.
   CHECK(verdict(pool, true, RTE_MBUF_F_RX_L4_CKSUM_NONE) == frame_verdict::nd_packet);
+  // Neither right nor unfinished.
+  const mbuf_ptr m = frame(pool, true);
+  m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_NONE;
+  std::byte& checksum = *rte_pktmbuf_mtod_offset(m.get(), std::byte*, 14 + 20 + 6);
+  checksum ^= std::byte{1};
+  received_packet packet;
+  CHECK(parse_frame(m.get(), receiver, packet) == frame_verdict::bad_checksum);
 }

@@ -69,6 +69,11 @@ TEST_CASE("An address of another network is unreachable at once", "[pair][arp]")
     app_socket self(p.host(0), host_pair::ip_of(0), 80, 0, p.values);
     REQUIRE(p.run_until([&] { return self.failed(); }, duration::milliseconds(1)));
     REQUIRE(self.error() == errc::address_not_available);
+    CHECK(p.stats(0).no_route.value() == 1);
+    const std::vector<event> events = p.host(0).take_events();
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].kind == event_kind::no_route);
+    CHECK(events[0].ip == 0x0b000001);
   }
   REQUIRE(p.net.frames() == 0);
   require_nothing_left(p);
@@ -108,6 +113,23 @@ TEST_CASE("A peer that changes its MAC address is followed; a static one is not"
         arp_frame(wire::arp_reply, host_pair::mac_of(1), host_pair::ip_of(1), host_pair::ip_of(0)));
     CHECK(read_all(p, c.server, 1) == bytes_of_text("x"));
     p.net.on_frame = nullptr;  // it refers to what ends here
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("The MAC address of a peer that was lost is asked for again", "[pair][arp]") {
+  host_pair p({.static_neighbors = false});
+  {
+    connection c(p);
+    REQUIRE(p.stats(0).arp_requests_sent.value() == 1);
+    p.net.on_frame = [](made_frame&, frame_fate& fate) { fate.drop = true; };
+    c.client.write(bytes_of_text("lost"));
+    REQUIRE(
+        p.run_until([&] { return c.client.failed() && c.server.failed(); }, duration::seconds(2)));
+    p.net.on_frame = nullptr;
+    app_socket again = p.connect(0, 80);
+    REQUIRE(p.run_until([&] { return again.connected(); }, duration::seconds(1)));
+    CHECK(p.stats(0).arp_requests_sent.value() == 2);
   }
   require_nothing_left(p);
 }

@@ -39,7 +39,8 @@ TEST_CASE("RSS spreads UDP over the queues by its source port") {
 TEST_CASE("without a key of ours the driver's own is used; another key spreads otherwise") {
   const auto queues_of = [](const std::string& key) {
     fake_nic nic;
-    const opened o(nic, {{"encap", "udp"}, {"rx_queues", "8"}, {"rss_key", key}});
+    const opened o(
+        nic, {{"encap", "udp"}, {"rx_queues", "8"}, {"rx_descriptors", "64"}, {"rss_key", key}});
     std::vector<std::uint16_t> out;
     for (std::uint16_t source = 1; source <= 64; ++source)
       out.push_back(
@@ -117,6 +118,10 @@ TEST_CASE("bad queue and key settings are refused with what would be right") {
     return error_of([&] { opened(nic, {{name, value}}); });
   };
   CHECK(error("rx_queues", "9").find("setting rx_queues: ethdev port") != std::string::npos);
+  const std::string hungry = error_of([&] {
+    opened(nic, {{"rx_queues", "8"}, {"rx_descriptors", "256"}});
+  });
+  CHECK(hungry.find("hold 2048 mbufs of 2048") != std::string::npos);
   CHECK(error("rss_key", "6d5a").find("40 bytes as hex digits") != std::string::npos);
   CHECK(error("rss_key", std::string(79, 'a')).find("40 bytes") != std::string::npos);
   CHECK(error("rss_key", std::string(78, 'a') + "g1").find("40 bytes") != std::string::npos);

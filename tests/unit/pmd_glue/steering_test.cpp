@@ -1,10 +1,16 @@
 // Sharing a NIC with the kernel, against one that checks what it is asked for and steers by it.
 #include "pmd_glue/steering.hpp"
 
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <netinet/in.h>
 #include <rte_ethdev.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <memory>
+#include <string_view>
 
 #include "unit/support/opened_nic.hpp"
 
@@ -29,19 +35,25 @@ TEST_CASE("who has our address decides which rules are asked for") {
   const std::string nd_ip = "eth / ipv4 dst is 10.0.0.1 proto is 19";
   const std::string arp = "eth type is 0x0806";
   const std::string ping = "eth / ipv4 dst is 10.0.0.1 proto is 1";
-  // The kernel has it: ARP and ping stay there.
-  CHECK(first_choices({.ip = ours, .kernel_ips = {others, ours}}) == texts{nd_ip});
-  // The kernel uses no IPv4 here: all three.
-  CHECK(first_choices({.ip = ours}) == texts{nd_ip, arp, ping});
-  // It uses another: its ARP can't be taken.
+  // The kernel has it: ping stays there.
+  CHECK(
+      first_choices(
+          {.ip = ours, .kernel_has_ip = true, .kernel_ips = {others, ours}, .arp_copied = true}) ==
+      texts{nd_ip});
+  CHECK(first_choices({.ip = ours, .kernel_ips = {others}, .arp_copied = true}) ==
+        texts{nd_ip, ping});
+  CHECK(first_choices({.ip = ours, .udp = true, .udp_port = 9019, .arp_copied = true}) ==
+        texts{"eth / ipv4 dst is 10.0.0.1 / udp dst is 9019", ping});
+  // No copies of ARP: it can be taken from a kernel that does not need it.
+  CHECK(first_choices({.ip = ours}) == texts{nd_ip, ping, arp});
   CHECK(first_choices({.ip = ours, .kernel_ips = {others}}) ==
         texts{nd_ip, ping, "warning: the kernel"});
-  CHECK(first_choices({.ip = ours, .udp = true, .udp_port = 9019, .kernel_ips = {ours}}) ==
-        texts{"eth / ipv4 dst is 10.0.0.1 / udp dst is 9019"});
+  CHECK(first_choices({.ip = ours, .kernel_has_ip = true, .kernel_ips = {ours}}) ==
+        texts{nd_ip, "warning: the kernel"});
 
   // All that is sent to an address is taken only where the address is ours alone.
   std::vector<std::string> warnings;
-  const auto shared = plan_rules({.ip = ours, .kernel_ips = {ours}}, warnings);
+  const auto shared = plan_rules({.ip = ours, .kernel_has_ip = true}, warnings);
   CHECK(shared[0].matches ==
         std::vector<flow_match>{{.destination = ours, .protocol = 19}, {.protocol = 19}});
   const auto alone = plan_rules({.ip = ours}, warnings);
@@ -62,8 +74,8 @@ TEST_CASE("in isolated mode ND comes here and all else stays with the kernel") {
     const std::string nd = udp ? "eth / ipv4 dst is 10.0.0.1 / udp dst is 9019"
                                : "eth / ipv4 dst is 10.0.0.1 proto is 19";
     const std::string queue = " / end actions queue index 0 / end";
-    CHECK(nic.rules() == texts{nd + queue, "eth type is 0x0806" + queue,
-                               "eth / ipv4 dst is 10.0.0.1 proto is 1" + queue});
+    CHECK(nic.rules() == texts{nd + queue, "eth / ipv4 dst is 10.0.0.1 proto is 1" + queue,
+                               "eth type is 0x0806" + queue});
     const frame_kind udp_kind{.protocol = IPPROTO_UDP, .port = 9019};
     const frame_kind mine = udp ? udp_kind : frame_kind{};
     const frame_kind not_mine = udp ? frame_kind{} : udp_kind;
@@ -107,6 +119,38 @@ TEST_CASE("beside an address of the kernel's, ARP stays with the kernel") {
   CHECK(nic.inject(arp_frame()) == to_kernel);
   CHECK(nic.inject(frame_for(nic, ping)) == to_queue(0));
   CHECK(nic.inject(frame_for(nic, {})) == to_queue(0));
+}
+
+TEST_CASE("ARP that stays with the kernel comes here as copies") {
+  const int fd = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    WARN("not tested: packet sockets need CAP_NET_RAW");
+    return;
+  }
+  fake_nic nic({.interface = loopback});
+  opened o(nic, {{"isolate", "on"}, {"ip", "127.0.0.1/8"}});
+  auto frame = arp_frame();
+  constexpr std::string_view mark = "of the steering test";
+  std::ranges::transform(mark, frame.begin() + 30, [](char c) { return std::byte(c); });
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_protocol = htons(ETH_P_ARP);
+  to.sll_ifindex = loopback;
+  CHECK(::sendto(fd, frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                 sizeof to) == static_cast<ssize_t>(frame.size()));
+  ::close(fd);
+  unsigned copies = 0;
+  nd::instant now(1'000'000'000);
+  for (int turn = 0; turn < 1000; ++turn) {
+    std::array<rte_mbuf*, 32> burst{};
+    const std::size_t n = o.port->rx_burst(now, burst);
+    now = now + nd::duration::milliseconds(1);
+    for (rte_mbuf* m : std::span(burst).first(n))
+      copies += m->data_len == frame.size() &&
+                std::memcmp(rte_pktmbuf_mtod(m, const void*), frame.data(), frame.size()) == 0;
+    rte_pktmbuf_free_bulk(burst.data(), static_cast<unsigned>(n));
+  }
+  CHECK(copies == 1);
 }
 
 TEST_CASE("a rule that validate refuses is not created, and the next best is") {

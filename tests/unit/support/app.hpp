@@ -152,6 +152,7 @@ class app_listener {
     core::socket_link* link = link_->accepted.pop();
     return link == nullptr ? app_socket() : app_socket(host_, link);
   }
+  errc error() const { return static_cast<errc>(link_->error.load(std::memory_order_relaxed)); }
   void close() {
     if (link_ != nullptr) post_to(host_, *std::exchange(link_, nullptr), core::request_close);
   }

@@ -71,7 +71,8 @@ struct pair_options {
   unsigned rx_mbufs = 4096;
   unsigned tx_mbufs = 4096;
   bool static_neighbors = true;
-  std::function<void(settings&)> adjust = {};  ///< of both hosts
+  std::function<void(settings&)> adjust = {};                           ///< of both hosts
+  std::function<void(std::size_t, core::host_config&)> configure = {};  ///< each host
 };
 
 /// Host 0 is 10.0.0.1, host 1 is 10.0.0.2.
@@ -92,6 +93,7 @@ class host_pair {
       : net(options.seed), options_(std::move(options)), pools_(pools_for(options_)) {
     values.ip = "10.0.0.1/24";
     values.sockets = 1024;
+    values.arp_probes = 0;  // most tests count frames
     values.encap = options_.udp ? "udp" : "ip";
     if (options_.adjust) options_.adjust(values);
     in_use_before_ = mbufs_in_use();  // an earlier test may have failed
@@ -146,6 +148,7 @@ class host_pair {
     config.rx_pool = pools(i).rx();
     config.tx_pool = pools(i).tx();
     config.packet_pool = pools(i).packets();
+    if (options_.configure) options_.configure(i, config);
     hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
   }
 

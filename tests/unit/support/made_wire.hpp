@@ -138,7 +138,7 @@ class made_wire::made_port final : public port {
       : wire_(w), number_(number), capabilities_(c), rx_pool_(rx_pool) {}
 
   const port_capabilities& capabilities() const noexcept override { return capabilities_; }
-  bool link_up() const noexcept override { return true; }
+  bool link_up() const noexcept override { return up; }
   void tick(instant) override {}
 
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
@@ -174,6 +174,7 @@ class made_wire::made_port final : public port {
 
   std::size_t number() const noexcept { return number_; }
 
+  bool up = true;                       ///< what link_up() says; frames pass all the same
   std::function<std::size_t()> accept;  ///< how many frames a burst takes; all where there is none
   std::uint64_t no_mbuf = 0;            ///< frames lost because `rx_pool` was empty
 

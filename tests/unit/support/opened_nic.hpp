@@ -37,6 +37,7 @@ inline constexpr unsigned loopback = 1;
 inline settings settings_for(const fake_nic& nic,
                              std::map<std::string, std::string, std::less<>> more) {
   more.try_emplace("ip", "10.0.0.1/24");
+  if (more.contains("rx_queues")) more.try_emplace("rx_descriptors", "256");
   more.try_emplace("port", std::to_string(nic.port_id()));
   return settings(more);
 }
@@ -46,7 +47,7 @@ struct opened {
   opened(fake_nic& nic, std::map<std::string, std::string, std::less<>> more)
       : values(settings_for(nic, std::move(more))),
         mtu(pmd::port_mtu(values)),
-        mbufs(1024, static_cast<std::uint16_t>(pmd::rx_data_room(mtu))),
+        mbufs(2048, static_cast<std::uint16_t>(pmd::rx_data_room(mtu))),
         port(pmd::open_port(values, mtu, mbufs.get())) {}
 
   std::size_t drain() {

@@ -35,6 +35,18 @@ TEST_CASE("an IPv4 header is complete, with its checksum", "[ip]") {
   CHECK(wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(h))) == 0);
 }
 
+TEST_CASE("the unrolled checksum of an IPv4 header is the general one", "[ip]") {
+  wire::ipv4_header h;
+  for (unsigned i = 0; i < 65536; ++i) {
+    // Sums that carry, and those that fold to all ones.
+    wire::write_ipv4(h, 0xffff0000 | i, i * 0x10001, static_cast<std::uint8_t>(i),
+                     static_cast<std::uint8_t>(i >> 8), i & 0x7fff);
+    REQUIRE(wire::ipv4_checksum(h) == 0);
+    h.checksum = static_cast<std::uint16_t>(i);
+    REQUIRE(wire::ipv4_checksum(h) == wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(h))));
+  }
+}
+
 TEST_CASE("an IPv4 header's checksum detects each turned bit", "[ip]") {
   wire::ipv4_header h;
   wire::write_ipv4(h, 0xc0a80001, 0xc0a80002, wire::protocol_udp, wire::dscp_latency, 20);

@@ -1,0 +1,59 @@
+// What happened that a person should hear of. Layers below gather events; who polls them tells.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/port.hpp"
+#include "base/time.hpp"
+
+namespace nd {
+
+enum class event_kind : std::uint8_t {
+  link_up,
+  link_down,
+  device_gone,        ///< the interface was removed
+  address_conflict,   ///< `mac` uses this host's address
+  neighbor_moved,     ///< `ip` was at `before`, and is at `mac` now
+  off_link_neighbor,  ///< `ip` at `mac` takes this host for its neighbour, but is none of ours
+  no_route,           ///< `ip` is not on the link, and there is no gateway
+  gateway_silent,     ///< `ip`, the gateway, does not answer ARP
+  peer_mtu,           ///< `ip` takes packets of `value` bytes, this host of `limit`
+  path_mtu,           ///< the path to `ip` takes `value` bytes, though both ends take `limit`
+};
+inline constexpr std::size_t event_kinds = 10;
+
+struct event {
+  event_kind kind{};
+  std::uint32_t ip = 0;
+  mac_address mac{};
+  mac_address before{};
+  std::uint32_t value = 0;
+  std::uint32_t limit = 0;
+};
+
+/// What the network can provoke is bounded: of each kind one every `quiet`, the rest shows in
+/// counters only. Changes of the link are all kept, up to `most`.
+class event_queue {
+ public:
+  static constexpr duration quiet = duration::seconds(10);
+  static constexpr std::size_t most = 64;
+
+  void push(instant now, const event& e) {
+    instant& next = next_[static_cast<std::size_t>(e.kind)];
+    if (now < next || events_.size() == most) return;
+    const bool own = e.kind == event_kind::link_up || e.kind == event_kind::link_down;
+    if (!own) next = now + quiet;
+    events_.push_back(e);
+  }
+  bool empty() const noexcept { return events_.empty(); }
+  std::vector<event> take() { return std::exchange(events_, {}); }
+
+ private:
+  std::vector<event> events_;
+  std::array<instant, event_kinds> next_{};  ///< of a kind: not before this
+};
+
+}  // namespace nd
