@@ -62,7 +62,7 @@ def wait_for(processes, limit):
             time.sleep(0.5)
         if bad or time.monotonic() > end:
             break
-        time.sleep(0.005)
+        time.sleep(0.02)
     lines = []
     for p in processes:
         code = p.poll()
