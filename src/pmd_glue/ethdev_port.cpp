@@ -157,13 +157,13 @@ class ethdev_port : public port {
 
  protected:
   std::uint16_t id_;
+  rte_mempool* rx_pool_;
 
  private:
   std::uint16_t queue_count() const noexcept {
     return static_cast<std::uint16_t>(target_.queues.size());
   }
 
-  rte_mempool* rx_pool_;
   nic_sharing sharing_;
   flow_target target_;
   std::uint16_t first_queue_ = 0;  ///< of the next rx_burst
@@ -174,9 +174,7 @@ class ethdev_port : public port {
 /// application's writes cannot use up.
 class ring_port final : public ethdev_port {
  public:
-  ring_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
-            rte_mempool* rx_pool)
-      : ethdev_port(values, info, mtu, rx_pool), rx_pool_(rx_pool) {}
+  using ethdev_port::ethdev_port;
 
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
     std::array<rte_mbuf*, 64> copies;
@@ -191,9 +189,6 @@ class ring_port final : public ethdev_port {
     rte_pktmbuf_free_bulk(&copies[sent], static_cast<unsigned>(n - sent));
     return sent;
   }
-
- private:
-  rte_mempool* rx_pool_;
 };
 
 /// net_memif, safe against the other process's death (memif_guard.hpp).
