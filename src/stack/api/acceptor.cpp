@@ -36,8 +36,10 @@ class acceptor_impl {
     core::socket_link* accepted = nullptr;
     ec = rt_.wait(non_blocking, limit.value, [&] {
       accepted = link_->accepted.pop();
-      return accepted != nullptr;
+      return accepted != nullptr || (status() & core::socket_link::failed) != 0;
     });
+    if (accepted == nullptr && !ec)
+      ec = static_cast<errc>(link_->error.load(std::memory_order_relaxed));
     return accepted == nullptr ? nullptr : std::make_unique<socket_impl>(rt_, accepted);
   }
 

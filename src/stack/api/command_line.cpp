@@ -9,8 +9,8 @@
 namespace nd::api {
 namespace {
 
-constexpr std::array<std::string_view, 5> options{"--ip", "--encap", "--fault", "--config",
-                                                  "--set"};
+constexpr std::array<std::string_view, 6> options{"--dev",   "--ip",     "--encap",
+                                                  "--fault", "--config", "--set"};
 
 }  // namespace
 

@@ -5,14 +5,20 @@
 #include <charconv>
 #include <system_error>
 
+#include "api/dev_option.hpp"
+#include "api/text.hpp"
 #include "pmd_glue/ethdev_port.hpp"
 #include "pmd_glue/fault_port.hpp"
+#include "pmd_glue/log.hpp"
 
 namespace nd::api {
 namespace {
 
 // More than a device's descriptors may hold of what has left.
 constexpr std::uint64_t packet_mbufs = 1024;
+
+// Between looks at the device's link. Some drivers read a PHY for it, which takes 0.1 ms.
+constexpr duration watch_interval = duration::milliseconds(500);
 
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::bad_option), message);
@@ -66,7 +72,12 @@ std::vector<std::pair<std::uint32_t, mac_address>> parse_neighbors(std::string_v
 }  // namespace
 
 runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, bool eal_of_app)
-    : config_(cfg), values_(cfg.values()), args_(std::move(args)) {
+    : config_(cfg), args_(std::move(args)) {
+  if (!config_.get("dev").empty()) {
+    if (eal_of_app) refuse("setting dev: the app has an EAL already; name its port (setting port)");
+    apply_dev(config_);
+  }
+  values_ = settings(config_.values());
   // All that can be refused without the EAL is refused before it starts.
   parse_ip(values_.ip, address_);
   const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
@@ -94,6 +105,12 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   port_ = pmd::open_port(values_, mtu, rx_pool_.get());
   if (!values_.fault.empty()) port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
   address_.mac = port_->capabilities().mac;
+  pmd::shared_interface shared =
+      pmd::find_shared_interface(static_cast<std::uint16_t>(values_.port), address_.ip);
+  kernel_ = std::move(shared.link);
+  host.kernel = kernel_.get();
+  host.watch_interval = watch_interval;
+  if (host.gateway == 0) host.gateway = shared.gateway;
 
   host.name = "nd" + suffix;
   host.values = values_;
@@ -125,7 +142,7 @@ runtime_impl::~runtime_impl() {
 
 int runtime_impl::lcore_loop(void* self) {
   auto& rt = *static_cast<runtime_impl*>(self);
-  while (!rt.stopping_.load(std::memory_order_acquire)) rt.host_->poll(rt.now());
+  while (!rt.stopping_.load(std::memory_order_acquire)) rt.turn();
   rt.finish();
   return 0;
 }
@@ -146,8 +163,20 @@ void runtime_impl::finish() {
   }
 }
 
+/// One turn of the loop, and what a person should hear of it.
+std::size_t runtime_impl::turn() {
+  const std::size_t served = host_->poll(now());
+  if (host_->has_events()) [[unlikely]] {
+    for (const event& e : host_->take_events()) {
+      const log_line line = describe(e, values_.ip);
+      pmd::log(line.level, line.text);
+    }
+  }
+  return served;
+}
+
 std::size_t runtime_impl::poll() {
-  if (inline_mode()) return host_->poll(now());
+  if (inline_mode()) return turn();
   rte_pause();
   return 0;
 }

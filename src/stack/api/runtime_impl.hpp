@@ -13,6 +13,7 @@
 #include "pmd_glue/clock.hpp"
 #include "pmd_glue/eal.hpp"
 #include "pmd_glue/mempool.hpp"
+#include "pmd_glue/shared_interface.hpp"
 
 namespace nd::api {
 
@@ -67,6 +68,7 @@ class runtime_impl {
 
  private:
   static int lcore_loop(void* self);
+  std::size_t turn();
   void finish();
 
   std::unique_ptr<pmd::eal> eal_;  ///< goes last
@@ -79,6 +81,7 @@ class runtime_impl {
   pmd::mempool_ptr tx_pool_;
   pmd::mempool_ptr packet_pool_;
   std::unique_ptr<port> port_;
+  std::unique_ptr<kernel_link> kernel_;
   std::unique_ptr<core::host> host_;
   stage_meter no_meter_{nullptr};
   std::atomic<bool> interrupted_{false};

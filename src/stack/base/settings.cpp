@@ -5,9 +5,8 @@
 #include <charconv>
 #include <limits>
 #include <system_error>
-#include <utility>
-#include <vector>
 
+#include "base/nearest.hpp"
 #include "nd/error.hpp"
 
 namespace nd {
@@ -81,21 +80,6 @@ std::string parse_choice(std::string_view name, std::string_view value, std::str
   }
   refuse("setting " + std::string(name) + ": '" + std::string(value) + "' is not one of " +
          std::string(choices));
-}
-
-/// Levenshtein's distance.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] != b[j - 1] ? 1 : 0);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row[b.size()];
 }
 
 [[noreturn]] void refuse_name(std::string_view name) {

@@ -1,0 +1,45 @@
+#include "api/dev_option.hpp"
+
+#include <fmt/format.h>
+
+#include <system_error>
+
+#include "api/text.hpp"
+#include "base/settings.hpp"
+#include "nd/error.hpp"
+#include "pmd_glue/device_plan.hpp"
+#include "pmd_glue/log.hpp"
+
+namespace nd::api {
+
+void apply_dev(config& cfg) {
+  const settings values(cfg.values());
+  const std::vector<pmd::netdev> all = pmd::list_netdevs();
+  const pmd::netdev& d = pmd::find_netdev(all, values.dev);
+  const auto say = [](const std::string& line) { pmd::log(pmd::log_level::notice, line); };
+
+  std::string address = values.ip;
+  if (address.empty()) {
+    if (d.addresses.empty())
+      throw std::system_error(
+          make_error_code(errc::bad_option),
+          fmt::format("setting dev: interface {0} has no IPv4 address: ip address add A.B.C.D/N "
+                      "dev {0}, or give this host one of its own with --ip A.B.C.D/N",
+                      d.name));
+    const pmd::netdev::address& a = d.addresses.front();
+    address = fmt::format("{}/{}", text_of(a.ip), a.prefix);
+    cfg.set("ip", address);
+  }
+  say(fmt::format("{}: {}, {}, MTU {}, driver {}{}", d.name, address, text_of(d.mac), d.mtu,
+                  d.driver.empty() ? "without hardware" : d.driver,
+                  d.running ? "" : ", no link yet"));
+  const pmd::device_plan plan =
+      pmd::plan_device(d, pmd::examine_machine(d), cfg.eal_args(), values.io_lcore);
+  for (const std::string& reason : plan.reasons) say(reason);
+  std::string options;
+  for (const std::string& arg : plan.eal_args) options += " " + arg;
+  say("EAL options:" + options);
+  cfg.eal_args(plan.eal_args);
+}
+
+}  // namespace nd::api
