@@ -102,6 +102,12 @@ words veth_pair::command_in(bool first_namespace, const char* variable, bool fir
   return w;
 }
 
+words veth_pair::plain_command(bool first, const char* variable, const words& arguments) const {
+  words w{ip_program(), "netns", "exec", name(first), program(variable)};
+  w.insert(w.end(), arguments.begin(), arguments.end());
+  return w;
+}
+
 std::string veth_pair::ip(bool first, const words& arguments) const {
   words all{"-n", name(first)};
   all.insert(all.end(), arguments.begin(), arguments.end());

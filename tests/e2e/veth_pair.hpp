@@ -29,6 +29,9 @@ class veth_pair {
   words command_in(bool first_namespace, const char* variable, bool first, const std::string& vdev,
                    const std::string& address, const words& nd_options) const;
 
+  /// The program of `variable` in a host's namespace, with nothing but these arguments.
+  words plain_command(bool first, const char* variable, const words& arguments) const;
+
   /// A host's address for ND, which its kernel does not have, and its kernel's own.
   static std::string nd_address(bool first) { return first ? "10.19.0.1" : "10.19.0.2"; }
   static std::string kernel_address(bool first) { return first ? "10.77.0.1" : "10.77.0.2"; }

@@ -12,7 +12,7 @@ std::uint64_t rx_bytes(const host_config& config) noexcept {
 
 }  // namespace
 
-// A flood of strangers' packets is not doubled: 10 aborts and 10 echo replies a millisecond.
+// A flood of strangers' packets is not doubled: 10 aborts and 100 echo replies a millisecond.
 //
 // 3/8 of the receive pool may be granted, which takes twice as much when applications do not read
 // (receive_queue::deliver); the rest is for the device's descriptors. A quarter may be out of
@@ -32,13 +32,16 @@ host::host(const host_config& config, port& device, instant now)
                    .digests = !config.address.udp},
       cookies_(config.cookie_key),
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
-      guard_(static_cast<int>(config.values.arp_probes), config.values.arp_retry, now),
+      guard_(config.kernel != nullptr && config.kernel->has_our_address()
+                 ? 0  // the kernel looks after it
+                 : static_cast<int>(config.values.arp_probes),
+             config.values.arp_retry, now),
       link_up_(device.link_up()),
       sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
       next_connection_((random_.next() >> 1) + received_numbers::window),
       aborts_(10, now),
-      echo_replies_(10, now) {
+      echo_replies_(100, now) {
   for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
   timers_.arm_no_later(neighbor_wake_, guard_.next_deadline());
   if (config.watch_interval > duration()) timers_.arm_no_later(watch_wake_, now);

@@ -146,8 +146,8 @@ TEST_CASE("A flood of pings is answered in part, and does not stop a connection"
     CHECK(read_all(p.pair, c.server, 7) == bytes_of_text("through"));
     p.pair.run_for(start + duration::milliseconds(11) - p.pair.now);
     CHECK(p.stats().icmp_echo_received.value() == flood);
-    CHECK(p.stats().icmp_echo_answered.value() >= 90);
-    CHECK(p.stats().icmp_echo_answered.value() <= 120);
+    CHECK(p.stats().icmp_echo_answered.value() >= 900);
+    CHECK(p.stats().icmp_echo_answered.value() <= 1200);
     CHECK(p.stats().icmp_echo_answered.value() + p.stats().icmp_echo_limited.value() == flood);
   }
   p.pair.net.on_frame = nullptr;

@@ -32,6 +32,7 @@ pair_options watching(made_kernel* kernel_of_host_0) {
           .configure = [kernel_of_host_0](std::size_t i, core::host_config& c) {
             c.watch_interval = duration::milliseconds(10);
             if (i == 0) c.kernel = kernel_of_host_0;
+            if (i == 0 && kernel_of_host_0 != nullptr) c.values.arp_probes = 3;
           }};
 }
 
