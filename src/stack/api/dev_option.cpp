@@ -1,7 +1,6 @@
 #include "api/dev_option.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <system_error>
 

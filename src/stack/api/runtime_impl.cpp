@@ -21,9 +21,6 @@ constexpr std::uint64_t packet_mbufs = 512;
 // Between looks at the device's link. Some drivers read a PHY for it, which takes 0.1 ms.
 constexpr duration watch_interval = duration::milliseconds(500);
 
-// Between looks at the device's link. Some drivers read a PHY for it, which takes 0.1 ms.
-constexpr duration watch_interval = duration::milliseconds(500);
-
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::bad_option), message);
 }
