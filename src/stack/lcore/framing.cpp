@@ -68,9 +68,8 @@ frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const ho
         wire::make_pseudo_header(ip.source, ip.destination, wire::protocol_udp, bytes.size());
     const std::uint64_t sum = wire::inet_sum(0, wire::bytes_of(pseudo));
     // A virtual wire may carry what its sender left for a device to fill in, and vouch for it.
-    const bool left_open =
-        offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
-        udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
+    const bool left_open = offload == RTE_MBUF_F_RX_L4_CKSUM_NONE &&
+                           udp.checksum == static_cast<std::uint16_t>(~wire::inet_checksum(sum));
     if (!left_open && wire::inet_checksum(wire::inet_sum(sum, bytes)) != 0)
       return frame_verdict::bad_checksum;
   }
