@@ -166,7 +166,8 @@ void add_nd_options(CLI::App& app) {
   };
   constexpr std::array<row, 6> rows{
       {{"--dev", "INTERFACE", "run on this kernel interface; the EAL options are chosen by it"},
-       {"--ip", "A.B.C.D/N", "this host's address and prefix length; with --dev the interface's is taken"},
+       {"--ip", "A.B.C.D/N",
+        "this host's address and prefix length; with --dev the interface's is taken"},
        {"--encap", "ip|udp", "what carries packets: IP protocol 19, or UDP"},
        {"--fault", "SPEC", "impair what is sent: loss=P,dup=P,reorder=P,corrupt=P,ecn=P,seed=N"},
        {"--config", "FILE", "settings from a TOML file"},

@@ -45,15 +45,6 @@ log_line describe(const event& e, const std::string& own) {
                           ip, own)};
     case event_kind::gateway_silent:
       return {log_level::warning, fmt::format("the gateway {} does not answer ARP", ip)};
-    case event_kind::peer_mtu:
-      return {log_level::info, fmt::format("{} takes packets of {} bytes, this host of {}: the "
-                                           "smaller counts",
-                                           ip, e.value, e.limit)};
-    case event_kind::path_mtu:
-      return {log_level::warning,
-              fmt::format("the path to {} takes packets of {} bytes, though both ends take {}: an "
-                          "MTU in between is smaller",
-                          ip, e.value, e.limit)};
   }
   return {log_level::error, "unknown event"};
 }

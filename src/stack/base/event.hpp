@@ -20,18 +20,14 @@ enum class event_kind : std::uint8_t {
   off_link_neighbor,  ///< `ip` at `mac` takes this host for its neighbour, but is none of ours
   no_route,           ///< `ip` is not on the link, and there is no gateway
   gateway_silent,     ///< `ip`, the gateway, does not answer ARP
-  peer_mtu,           ///< `ip` takes packets of `value` bytes, this host of `limit`
-  path_mtu,           ///< the path to `ip` takes `value` bytes, though both ends take `limit`
 };
-inline constexpr std::size_t event_kinds = 10;
+inline constexpr std::size_t event_kinds = 8;
 
 struct event {
   event_kind kind{};
   std::uint32_t ip = 0;
   mac_address mac{};
   mac_address before{};
-  std::uint32_t value = 0;
-  std::uint32_t limit = 0;
 };
 
 /// What the network can provoke is bounded: of each kind one every `quiet`, the rest shows in
