@@ -140,7 +140,7 @@ class stream_lane : public lane_base<Net> {
     const bool all = connection_->flush(b);
     if (all && !stopping_) connection_->queue(size_);
     // Reports are rare. Looking for them costs a system call where there is a kernel.
-    if (!all || stopping_ || ++turns_ % 8 == 0) {
+    if (!all || stopping_ || ++turns_ % 64 == 0) {
       connection_->receive(b);
       if (b.measuring) b.current.bytes += connection_->confirmed() - counted_;
       counted_ = connection_->confirmed();

@@ -278,8 +278,8 @@ namespace {
 
 /// What rte_eth_dev_adjust_nb_rx_tx_desc() will make of a setting, or a little more.
 unsigned descriptors_at_most(std::int64_t wanted, const rte_eth_desc_lim& limit) {
-  const auto most = limit.nb_max == 0 ? UINT16_MAX : limit.nb_max;
-  return std::clamp<unsigned>(static_cast<unsigned>(wanted), limit.nb_min, most);
+  const unsigned most = limit.nb_max == 0 ? unsigned{UINT16_MAX} : limit.nb_max;
+  return std::clamp(static_cast<unsigned>(wanted), unsigned{limit.nb_min}, most);
 }
 
 }  // namespace
