@@ -67,10 +67,11 @@ std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
     refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
                   std::to_string(info.max_rx_queues));
   const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
-  if (wanted > 1 && held > rx_pool->size / 2)
+  constexpr std::size_t left = 512;
+  if (wanted > 1 && held + left > rx_pool->size)
     refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
-                  std::to_string(rx_pool->size) +
-                  ", more than half: lower rx_descriptors, or set rx_mbufs higher");
+                  std::to_string(rx_pool->size) + ", which leaves fewer than " +
+                  std::to_string(left) + ": lower rx_descriptors, or set rx_mbufs higher");
   return wanted;
 }
 
