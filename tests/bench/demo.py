@@ -47,7 +47,7 @@ def measure(way, shape, cpus, timing):
             first, second = cpus if len(cpus) > 1 else (None, None)
             server = [*tcp_arguments(first, way == "tcp_spinning"), "--port", port]
             client = tcp_arguments(second, way == "tcp_spinning")
-        return ([*server, "--server", "--once"],
+        return ([*server, "--server", "--once", "--json", "-"],
                 [*client, "--client", target, "--json", "-", *shape, *timing])
     return pair_results(pair)[1]
 
