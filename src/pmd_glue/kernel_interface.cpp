@@ -9,7 +9,6 @@
 #include <rte_mbuf.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -22,11 +21,8 @@ std::optional<std::uint32_t> interface_mtu(const std::string& name) noexcept {
   ifreq request{};
   if (name.empty() || name.size() >= sizeof request.ifr_name) return std::nullopt;
   std::ranges::copy(name, request.ifr_name);
-  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return std::nullopt;
-  const bool known = ::ioctl(fd, SIOCGIFMTU, &request) == 0;
-  ::close(fd);
-  if (!known) return std::nullopt;
+  const descriptor fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd || ::ioctl(fd.get(), SIOCGIFMTU, &request) != 0) return std::nullopt;
   return static_cast<std::uint32_t>(request.ifr_mtu);
 }
 
@@ -53,15 +49,8 @@ arp_copies::arp_copies(unsigned interface_index)
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ARP);
   address.sll_ifindex = static_cast<int>(interface_index);
-  if (fd_ >= 0 && ::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-    return;
-  const int error = errno;
-  if (fd_ >= 0) ::close(fd_);
-  throw std::system_error(error, std::generic_category(), "packet socket for ARP");
-}
-
-arp_copies::~arp_copies() {
-  ::close(fd_);
+  if (!fd_ || ::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    throw std::system_error(errno, std::generic_category(), "packet socket for ARP");
 }
 
 std::size_t arp_copies::receive(std::span<rte_mbuf*> frames, rte_mempool* pool) noexcept {
@@ -69,7 +58,7 @@ std::size_t arp_copies::receive(std::span<rte_mbuf*> frames, rte_mempool* pool) 
   while (n < frames.size()) {
     rte_mbuf* m = rte_pktmbuf_alloc(pool);
     if (m == nullptr) break;
-    const ssize_t bytes = ::recv(fd_, rte_pktmbuf_mtod(m, void*), rte_pktmbuf_tailroom(m), 0);
+    const ssize_t bytes = ::recv(fd_.get(), rte_pktmbuf_mtod(m, void*), rte_pktmbuf_tailroom(m), 0);
     if (bytes <= 0) {
       rte_pktmbuf_free(m);
       break;

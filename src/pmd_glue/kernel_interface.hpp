@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "pmd_glue/descriptor.hpp"
+
 struct rte_mbuf;
 struct rte_mempool;
 
@@ -23,15 +25,12 @@ class arp_copies {
  public:
   /// Throws std::system_error.
   explicit arp_copies(unsigned interface_index);
-  ~arp_copies();
-  arp_copies(const arp_copies&) = delete;
-  arp_copies& operator=(const arp_copies&) = delete;
 
   /// Fills `frames` with what has come, in mbufs of `pool`; returns how many. Does not wait.
   std::size_t receive(std::span<rte_mbuf*> frames, rte_mempool* pool) noexcept;
 
  private:
-  int fd_;
+  descriptor fd_;
 };
 
 }  // namespace nd::pmd

@@ -16,6 +16,7 @@
 #include <fstream>
 #include <memory>
 
+#include "pmd_glue/descriptor.hpp"
 #include "pmd_glue/device_plan.hpp"
 
 namespace nd::pmd {
@@ -24,20 +25,6 @@ namespace {
 std::string failed(const char* what) {
   return std::string(what) + ": " + std::strerror(errno);
 }
-
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 /// Loads a program that does nothing. On no interface: that would disturb it.
 std::string try_xdp_program() {

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <limits>
 
+#include "pmd_glue/descriptor.hpp"
+
 namespace nd::pmd {
 namespace {
 
@@ -54,20 +56,6 @@ std::string_view take(std::string_view& rest, char separator) {
   rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
   return head;
 }
-
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_;
-};
 
 }  // namespace
 

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "nd/error.hpp"
+#include "pmd_glue/descriptor.hpp"
 
 namespace nd::pmd {
 namespace {
@@ -29,23 +30,6 @@ constexpr std::string_view config_map = "nd_config";
   throw std::system_error(make_error_code(errc::no_device),
                           "interface '" + interface + "': " + why);
 }
-
-class descriptor {
- public:
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-  /// Leaves it open for the rest of the process.
-  int keep() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 /// The id of the XDP program on an interface; 0: none.
 std::uint32_t attached_program(unsigned interface_index) noexcept {
