@@ -3,7 +3,6 @@
 #include <linux/bpf.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
-#include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
 #include "pmd_glue/kernel_interface.hpp"
+#include "pmd_glue/log.hpp"
 #include "pmd_glue/mempool.hpp"
 #include "pmd_glue/vdev_args.hpp"
 #include "pmd_glue/xdp_share.hpp"
@@ -58,10 +58,9 @@ void share_interface(vdev_args& vdev) {
   mtu_of(vdev);
   if (vdev.find("xdp_prog")) return;
   if (xdp_program().empty()) {
-    RTE_LOG(WARNING, USER1,
-            "nd: this build has no XDP program (no clang): the driver's own takes all frames of "
-            "'%s' from the kernel\n",
-            vdev.find("iface")->c_str());
+    log(log_level::warning,
+        "this build has no XDP program (no clang): the driver's own takes all frames of '" +
+            *vdev.find("iface") + "' from the kernel");
     return;
   }
   vdev.add("xdp_prog", prepare_xdp_interface(*vdev.find("iface")));

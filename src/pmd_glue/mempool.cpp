@@ -2,7 +2,6 @@
 
 #include <rte_errno.h>
 #include <rte_ether.h>
-#include <rte_log.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
+#include "pmd_glue/log.hpp"
 
 namespace nd::pmd {
 namespace {
@@ -48,7 +48,8 @@ std::string unique_name(const std::string& name) {
 void free_pool::operator()(rte_mempool* p) const noexcept {
   const unsigned missing = rte_mempool_in_use_count(p);
   if (missing > kept)
-    RTE_LOG(WARNING, USER1, "nd: %u mbufs are missing from pool %s\n", missing - kept, p->name);
+    log(log_level::warning,
+        std::to_string(missing - kept) + " mbufs are missing from pool " + p->name);
   const std::lock_guard lock(left_behind_mutex);
   left_behind.push_back({p, kept});
   free_whole_pools();

@@ -8,7 +8,6 @@
 #include <rte_byteorder.h>
 #include <rte_errno.h>
 #include <rte_flow.h>
-#include <rte_log.h>
 
 #include <algorithm>
 #include <array>
@@ -18,15 +17,12 @@
 #include <system_error>
 
 #include "nd/error.hpp"
+#include "pmd_glue/log.hpp"
 
 namespace nd::pmd {
 namespace {
 
 using texts = std::vector<std::string>;
-
-void tell(std::uint32_t level, const std::string& line) {
-  rte_log(level, RTE_LOGTYPE_USER1, "nd: %s\n", line.c_str());
-}
 
 std::string dotted(std::uint32_t ip) {
   const in_addr address{htonl(ip)};
@@ -228,9 +224,8 @@ void flow_rules::clear() noexcept {
     rte_flow_error error{};
     const int result = rte_flow_destroy(port_id_, rule, &error);
     if (result != 0)
-      rte_log(RTE_LOG_WARNING, RTE_LOGTYPE_USER1,
-              "nd: ethdev port %u: a flow rule was not destroyed: %s\n", port_id_,
-              error.message != nullptr ? error.message : rte_strerror(-result));
+      log(log_level::warning, "ethdev port " + std::to_string(port_id_) +
+                                  ": a flow rule was not destroyed: " + reason_of(result, error));
   }
   rules_.clear();
 }
@@ -269,8 +264,8 @@ void nic_sharing::give_up(const std::string& why) {
   if (!needs_.kernel_ips.empty())
     refuse(why + ", and would take all frames from the kernel, which uses the interface as " +
            dotted(needs_.kernel_ips.front()) + ": setting isolate=off does so");
-  tell(RTE_LOG_WARNING,
-       name_ + ": " + why + ": all frames of the port come here, none to the kernel");
+  log(log_level::warning,
+      name_ + ": " + why + ": all frames of the port come here, none to the kernel");
 }
 
 void nic_sharing::install(const flow_target& target) {
@@ -288,11 +283,11 @@ void nic_sharing::install(const flow_target& target) {
     std::string refusal;
     const auto rule = rules_.grant(wish, target, refusal);
     if (!refusal.empty())
-      tell(RTE_LOG_WARNING, name_ + ": no flow rule for " + wish.what + " by " + refusal);
+      log(log_level::warning, name_ + ": no flow rule for " + wish.what + " by " + refusal);
     if (rule) {
-      tell(RTE_LOG_NOTICE, name_ + ": flow rule for " + wish.what + ": " + *rule);
+      log(log_level::notice, name_ + ": flow rule for " + wish.what + ": " + *rule);
     } else if (!wish.without.empty()) {
-      tell(RTE_LOG_WARNING, name_ + ": " + wish.without);
+      log(log_level::warning, name_ + ": " + wish.without);
     } else {
       rules_.clear();
       arp_.reset();
@@ -306,7 +301,7 @@ void nic_sharing::install(const flow_target& target) {
       return;
     }
   }
-  for (const std::string& w : warnings) tell(RTE_LOG_WARNING, name_ + ": " + w);
+  for (const std::string& w : warnings) log(log_level::warning, name_ + ": " + w);
 }
 
 std::uint64_t rss_types_of(const settings& values, const rte_eth_dev_info& info) noexcept {
