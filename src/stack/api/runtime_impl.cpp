@@ -168,7 +168,9 @@ void runtime_impl::finish() {
 
 /// One turn of the loop, and what a person should hear of it.
 std::size_t runtime_impl::turn() {
-  const std::size_t served = host_->poll(now());
+  const instant start = now();
+  const std::size_t pushed = host_->push(start);
+  const std::size_t served = pushed + host_->pull(pushed > 0 ? now() : start);
   if (host_->has_events()) [[unlikely]] {
     for (const event& e : host_->take_events()) {
       const log_line line = describe(e, values_.ip);

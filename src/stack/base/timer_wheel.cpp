@@ -48,6 +48,7 @@ void timer_wheel::place(timer& t) noexcept {
   list.prev->next = &t;
   list.prev = &t;
   lv.occupied |= std::uint64_t{1} << (at % slots);
+  next_due_ = std::min(next_due_, at << shift);
 }
 
 void timer_wheel::unlink(timer& t) noexcept {
@@ -72,13 +73,12 @@ timer_wheel::due_slot timer_wheel::earliest() const noexcept {
   return first;
 }
 
-timer* timer_wheel::expire(instant now) noexcept {
-  if (now.ns() <= 0) return nullptr;
-  const std::uint64_t target = static_cast<std::uint64_t>(now.ns()) >> tick_shift;
+timer* timer_wheel::expire_slots(std::uint64_t target) noexcept {
   for (;;) {
     const due_slot due = earliest();
     if (due.level < 0 || due.tick > target) {
       tick_ = std::max(tick_, target);
+      next_due_ = due.level < 0 ? ~std::uint64_t{0} : due.tick;
       return nullptr;
     }
     tick_ = due.tick;

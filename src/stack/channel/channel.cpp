@@ -111,8 +111,8 @@ received_numbers::verdict channel::classify(const wire::channel_header& header) 
   return received_.classify(number);
 }
 
-void channel::on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
-                          std::size_t bytes, bool congestion_experienced) {
+void channel::on_accepted(instant now, const wire::channel_header& header, std::size_t bytes,
+                          bool congestion_experienced) {
   const std::uint64_t number = seq32(header.number).widen(received_.end());
   if (number >= received_.end()) largest_arrived_at_ = now;
   received_.insert(number);
@@ -120,7 +120,7 @@ void channel::on_accepted(instant now, std::uint64_t turn, const wire::channel_h
     ce_bytes_ += bytes;
     ++stats_.ce_packets_received;
   }
-  if (!ack_pending_) ack_turn_ = turn;
+  if (!ack_pending_) ack_due_ = now + config_.ack_hold;
   ack_pending_ = true;
   if (received_.has_gaps() || congestion_experienced) ack_at_once_ = true;
   ++stats_.data_packets_received;
@@ -280,7 +280,7 @@ instant channel::next_deadline() const noexcept {
   instant next = earlier(probe_timeout_deadline(), loss_deadline_);
   next = earlier(next, pacing_deadline_);
   next = earlier(next, mtu_.next_deadline());
-  if (ack_pending_) next = earlier(next, largest_arrived_at_ + config_.max_ack_delay);
+  if (ack_pending_) next = earlier(next, ack_due_);
   if (keepalive_on_ && sent_.bytes_in_flight() == 0)
     next = earlier(next, std::max(last_heard_, last_sent_) + config_.keepalive);
   return next;

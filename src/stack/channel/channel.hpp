@@ -34,6 +34,9 @@ struct channel_config {
   std::uint16_t ip_overhead = 20;  ///< IPv4 header, and UDP's with encap udp
   wire::packet_format format;      ///< of packets to the peer, unless a checksum is agreed away
   std::uint64_t initial_window = 10;
+  /// How long an acknowledgement waits for a packet that leaves anyway: the time in which an
+  /// application that polls answers.
+  duration ack_hold = duration::microseconds(2);
   duration max_ack_delay = duration::microseconds(100);
   duration keepalive = duration::milliseconds(100);
   duration peer_timeout = duration::milliseconds(300);
@@ -89,10 +92,9 @@ class channel {
   /// Whether a numbered packet is new. What its sender says that it has given up is forgotten
   /// first: the window of numbers that can be remembered starts behind it.
   received_numbers::verdict classify(const wire::channel_header& header) noexcept;
-  /// The numbered packet's contents were kept: it will be acknowledged. `turn` counts the turns of
-  /// the caller's loop.
-  void on_accepted(instant now, std::uint64_t turn, const wire::channel_header& header,
-                   std::size_t bytes, bool congestion_experienced);
+  /// The numbered packet's contents were kept: it will be acknowledged.
+  void on_accepted(instant now, const wire::channel_header& header, std::size_t bytes,
+                   bool congestion_experienced);
   /// A packet of the peer with our tag came, whatever it was.
   void heard(instant now) noexcept { last_heard_ = now; }
 
@@ -113,9 +115,9 @@ class channel {
   /// The next packet that window and pacing allow, from its channel header on; null when there is
   /// none, or no mbuf.
   rte_mbuf* next_packet(instant now, rte_mempool* pool);
-  /// A packet that only acknowledges, when one is due: what arrived in an earlier turn, or at once
-  /// where there are gaps (RFC 9000, 13.2.1).
-  rte_mbuf* next_ack(instant now, std::uint64_t turn, rte_mempool* pool);
+  /// A packet that only acknowledges, when one is due: at once where there are gaps (RFC 9000,
+  /// 13.2.1), otherwise when no data packet has carried it for `ack_hold`.
+  rte_mbuf* next_ack(instant now, rte_mempool* pool);
   /// Acknowledges all that arrived, and says that this host ends. Null but in state open.
   rte_mbuf* close_packet(instant now, rte_mempool* pool);
   bool close_sent() const noexcept { return close_sent_; }
@@ -202,7 +204,7 @@ class channel {
   received_numbers received_;
   std::uint64_t ce_bytes_ = 0;
   instant largest_arrived_at_;
-  std::uint64_t ack_turn_ = 0;  ///< turn of the first arrival that is not acknowledged
+  instant ack_due_;  ///< ack_hold after the first arrival that is not acknowledged
   bool ack_pending_ = false;
   bool ack_at_once_ = false;
   instant last_heard_;

@@ -229,8 +229,8 @@ bool channel::append_ack_ranges(wire::packet_writer& writer, std::size_t room) c
   return true;
 }
 
-rte_mbuf* channel::next_ack(instant now, std::uint64_t turn, rte_mempool* pool) {
-  if (!ack_pending_ || (turn <= ack_turn_ && !ack_at_once_)) return nullptr;
+rte_mbuf* channel::next_ack(instant now, rte_mempool* pool) {
+  if (!ack_pending_ || (now < ack_due_ && !ack_at_once_)) return nullptr;
   rte_mbuf* m = acknowledging_packet(now, wire::packet_kind::ack, pool);
   if (m == nullptr) return nullptr;
   ack_pending_ = ack_at_once_ = false;

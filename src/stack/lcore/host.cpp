@@ -85,23 +85,34 @@ void host::drop_requests() {
   }
 }
 
-std::size_t host::poll(instant now) {
-  ++turn_;
+std::size_t host::push(instant now) {
   const std::uint64_t sent_before = stats_.tx_packets.value();
-  std::size_t served = receive(now);
-  served += serve_requests(now);
+  std::size_t served = 0;
+  if (!mailbox_.empty()) served = serve_requests(now);
   run_timers(now);
-  hand_over(now);
-  send(now);
-  acknowledge(now);
+  if (!active_peers_.empty() || !active_channels_.empty()) {
+    send(now);
+    acknowledge(now);
+  }
+  graveyard_.clear();
   flush(now);
-  meter_.end_turn(served == 0 && stats_.tx_packets.value() == sent_before, stats_);
+  pulled_ = false;
+  served += stats_.tx_packets.value() - sent_before;
+  pushed_ = served > 0;
   return served;
+}
+
+std::size_t host::pull(instant now) {
+  const std::size_t frames = receive(now);
+  if (!touched_.empty()) hand_over(now);
+  pulled_ = frames > 0;
+  meter_.end_turn(!pulled_ && !pushed_, stats_);
+  return frames;
 }
 
 instant host::next_deadline() const noexcept {
   constexpr instant at_once{0};
-  if (tx_count_ > 0 || !mailbox_.empty()) return at_once;
+  if (pulled_ || tx_count_ > 0 || !mailbox_.empty()) return at_once;
   for (const channel_entry* e : active_channels_)
     if (e->chan.ack_pending() || (e->chan.queued() > 0 && !e->chan.held_back())) return at_once;
   for (const peer* p : active_peers_)

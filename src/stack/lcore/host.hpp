@@ -53,8 +53,17 @@ class host {
   host(const host&) = delete;
   host& operator=(const host&) = delete;
 
-  /// One turn of the loop. Returns how many frames and requests it served.
-  std::size_t poll(instant now);
+  /// One turn of the loop: push(), then pull(). Returns how much there was to do.
+  std::size_t poll(instant now) {
+    const std::size_t pushed = push(now);
+    return pushed + pull(now);
+  }
+  /// What applications asked for, timers, frames out. Returns how many requests and frames.
+  std::size_t push(instant now);
+  /// Frames in, and what they brought to the applications: what those answer leaves with the next
+  /// push(). Returns how many frames. `now` must be later than when push() sent: an answer may be
+  /// here already.
+  std::size_t pull(instant now);
   /// When poll() has something to do even if nothing arrives.
   instant next_deadline() const noexcept;
 
@@ -202,16 +211,17 @@ class host {
   std::uint16_t next_port_;
   std::uint64_t next_connection_;  ///< id; given in turn
 
-  std::uint64_t turn_ = 0;
   std::vector<channel_entry*> active_channels_;
   std::vector<peer*> active_peers_;
   std::vector<wire::socket_handle> touched_;
-  std::vector<std::unique_ptr<channel_entry>> graveyard_;  ///< dead channels, until the turn ends
+  std::vector<std::unique_ptr<channel_entry>> graveyard_;  ///< dead channels, until push() ends
   std::vector<std::size_t> room_;                          ///< of the channels of a class
   record_verdicts verdicts_;
   std::vector<wire::ack_range> ranges_;
   std::array<rte_mbuf*, burst> tx_{};  ///< frames that the device has not taken yet
   std::size_t tx_count_ = 0;
+  bool pushed_ = false;  ///< the last push() had something to do
+  bool pulled_ = false;  ///< frames came since
   rate_limit aborts_;
   rate_limit echo_replies_;
 };

@@ -145,8 +145,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     return;
   }
   // A record may have ended the peer, and this channel with it.
-  if (c.state() == channel_state::open)
-    c.on_accepted(now, turn_, header, size, in.congestion_experienced);
+  if (c.state() == channel_state::open) c.on_accepted(now, header, size, in.congestion_experienced);
 }
 
 // The table by type. Types without a row are skipped: they may be a later version's.
@@ -163,11 +162,12 @@ host::record_handler host::handler_of(wire::record_type type) noexcept {
 }
 
 /// Gives each record to its socket. False when one could not be kept: the packet must not be
-/// acknowledged, and those that were kept are recognised when they come again.
+/// acknowledged, and those that were kept are recognised when they come again. The others are kept
+/// all the same: the bytes that would make room may lie behind those there is no room for.
 bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records) {
   const stage_meter::scope in_socket(meter_, stage::socket);
   wire::record_reader reader(records);
-  bool first = true;
+  bool first = true, all_kept = true;
   for (wire::record_view r; reader.next(r); first = false) {
     if (r.type() == wire::record_type::ack_ranges) continue;
     ++stats_.records_received;
@@ -189,10 +189,12 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     s->sock.on_grant(seq32(r.header->grant_seq));
     const bool alone = first && reader.at_end();
     const socket_outcome outcome = (this->*handler)(now, packet, *s, r, alone);
-    if (outcome == socket_outcome::no_memory) return false;
-    settle(now, *s, outcome);
+    if (outcome == socket_outcome::no_memory)
+      all_kept = false;
+    else
+      settle(now, *s, outcome);
   }
-  return true;
+  return all_kept;
 }
 
 socket_outcome host::on_data(instant, mbuf_ptr& packet, socket_entry& s,

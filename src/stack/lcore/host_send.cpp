@@ -114,15 +114,13 @@ void host::acknowledge(instant now) {
   for (channel_entry* entry : active_channels_) {
     if (tx_count_ == tx_.size()) flush(now);
     if (tx_count_ < tx_.size())
-      if (rte_mbuf* m = entry->chan.next_ack(now, turn_, config_.packet_pool))
-        transmit(m, entry->route);
+      if (rte_mbuf* m = entry->chan.next_ack(now, config_.packet_pool)) transmit(m, entry->route);
     timers_.arm_no_later(entry->wake, entry->chan.next_deadline());
   }
   std::erase_if(active_channels_, [](channel_entry* e) {
     e->active = e->chan.queued() > 0 || e->chan.ack_pending();
     return !e->active;
   });
-  graveyard_.clear();
 }
 
 void host::transmit(rte_mbuf* packet, const packet_route& route) {

@@ -47,6 +47,7 @@ socket_entry* socket_table::create(const socket_environment& environment, socket
 void socket_table::destroy(socket_entry* entry) {
   const std::uint32_t index = entry->sock.handle().index;
   rte_hash_del_key(hash_.get(), &entry->sock.key());
+  if (last_ == entry) last_ = nullptr;
   slots_[index].entry.reset();
   free_.push_back(index);
   --size_;

@@ -45,10 +45,11 @@ class socket_table {
                        const socket_key& key, std::uint64_t connection, peer& p);
   void destroy(socket_entry* entry);
 
-  socket_entry* find(const socket_key& key) const noexcept {
+  socket_entry* find(const socket_key& key) noexcept {
+    if (last_ != nullptr && last_->sock.key() == key) return last_;
     void* found = nullptr;
-    return rte_hash_lookup_data(hash_.get(), &key, &found) >= 0 ? static_cast<socket_entry*>(found)
-                                                                : nullptr;
+    if (rte_hash_lookup_data(hash_.get(), &key, &found) < 0) return nullptr;
+    return last_ = static_cast<socket_entry*>(found);
   }
   socket_entry* find(wire::socket_handle handle) const noexcept {
     if (handle.is_none() || handle.index >= slots_.size()) return nullptr;
@@ -75,6 +76,7 @@ class socket_table {
   std::vector<slot> slots_;
   std::vector<std::uint32_t> free_;
   std::unique_ptr<rte_hash, free_hash> hash_;
+  socket_entry* last_ = nullptr;  ///< found by its key: packets of one socket come in runs
   std::uint32_t capacity_;
   std::size_t size_ = 0;
 };

@@ -6,9 +6,10 @@
 namespace nd::core {
 namespace {
 
-// A sender out of credit repeats its NOTIFICATION, though channels lose nothing: a grant that was
-// forgotten must not stop a connection for good.
-constexpr duration credit_probe_first = duration::milliseconds(5);
+// A sender that stays out of credit says so, and repeats it though channels lose nothing: a grant
+// that was forgotten must not stop a connection for good. Not at once: whoever sends faster than
+// the peer reads is out of credit all the time, and the next grant is on its way.
+constexpr duration credit_probe_first = duration::milliseconds(1);
 constexpr duration credit_probe_longest = duration::milliseconds(100);
 
 // How long a connection whose application has closed waits for the peer's FIN.
@@ -297,7 +298,6 @@ void socket::update_credit_probe(instant now) noexcept {
   if (!send_.blocked(peer_grant_)) {
     credit_probe_at_ = instant::never();
   } else if (credit_probe_at_.is_never()) {
-    due_ |= due_notification;
     credit_probe_wait_ = credit_probe_first;
     credit_probe_at_ = now + credit_probe_wait_;
   }

@@ -5,29 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#if defined(__SSE4_2__)
-#include <nmmintrin.h>
-#endif
+#include "wire/crc32c_fold.hpp"
 
 namespace nd::wire {
 
-std::uint32_t crc32c(std::uint32_t state, std::span<const std::byte> bytes) noexcept {
+std::uint32_t crc32c_by_library(std::uint32_t state, std::span<const std::byte> bytes) noexcept {
   auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
   std::size_t n = bytes.size();
-#if defined(__SSE4_2__)
-  // Headers and small messages: a call into ISA-L costs more than the bytes do.
-  if (n <= 128) {
-    std::uint64_t s = state;
-    for (; n >= 8; n -= 8, p += 8) {
-      std::uint64_t word;
-      std::memcpy(&word, p, 8);
-      s = _mm_crc32_u64(s, word);
-    }
-    auto s32 = static_cast<std::uint32_t>(s);
-    for (; n > 0; --n, ++p) s32 = _mm_crc32_u8(s32, *p);
-    return s32;
-  }
-#endif
   // ISA-L takes an int and, unlike its other CRCs, neither inverts before nor after.
   while (n > 0) {
     const std::size_t chunk = std::min<std::size_t>(n, 1U << 30);
@@ -40,7 +24,13 @@ std::uint32_t crc32c(std::uint32_t state, std::span<const std::byte> bytes) noex
 
 std::uint32_t copy_crc32c(std::uint32_t state, std::byte* to,
                           std::span<const std::byte> from) noexcept {
-  constexpr std::size_t block = 4096;
+  static const bool folds = can_fold();
+  if (folds && from.size() >= fold_least) {
+    const std::size_t n = fold_copy_crc32c(state, to, from.data(), from.size());
+    to += n;
+    from = from.subspan(n);
+  }
+  constexpr std::size_t block = 4096;  // still in the first-level cache when it is read again
   while (!from.empty()) {
     const auto piece = from.first(std::min(block, from.size()));
     std::memcpy(to, piece.data(), piece.size());

@@ -168,7 +168,7 @@ class channel_pair {
       instant next = wire_.empty() ? instant::never() : wire_.begin()->first;
       for (channel_end& e : ends_)
         if (e.alive) next = earlier(next, e.channel().next_deadline());
-      if (next > limit) {
+      if (next > limit || now_ >= limit) {
         now_ = limit;
         return false;
       }
@@ -207,7 +207,6 @@ class channel_pair {
     channel_end& e = ends_[i];
     deliver(i);
     if (!e.alive) return;
-    ++e.turn;
     if (now_ >= e.channel().next_deadline()) {
       e.alive = e.channel().on_timer(now_, e.verdicts);
       e.take_verdicts(ends_[1 - i]);
@@ -219,7 +218,7 @@ class channel_pair {
       transmit(i, m);
       e.push();
     }
-    if (rte_mbuf* m = e.channel().next_ack(now_, e.turn, mbufs_.get())) transmit(i, m);
+    if (rte_mbuf* m = e.channel().next_ack(now_, mbufs_.get())) transmit(i, m);
   }
 
  private:
@@ -296,7 +295,7 @@ class channel_pair {
       wire::record_reader reader(rest);
       for (wire::record_view r{}; reader.next(r);) e.receive(r);
     }
-    e.channel().on_accepted(now_, e.turn, header, packet.bytes.size(), packet.marked);
+    e.channel().on_accepted(now_, header, packet.bytes.size(), packet.marked);
   }
 
   /// End 1 is the responder, which answers INIT without keeping anything.

@@ -111,6 +111,8 @@ TEST_CASE("copying takes the CRC32C of exactly what it copies", "[checksum]") {
   for (std::size_t length = 0; length <= 200; ++length)
     for (std::size_t from = 0; from < 8; ++from) copies(length, from, random.below(8));
   for (std::size_t to = 0; to < 16; ++to) copies(129, 0, to);
+  for (std::size_t length = 201; length <= 700; ++length)
+    copies(length, random.below(64), random.below(64));
   for (const std::size_t length : {4095U, 4096U, 4097U, 8191U, 8192U, 12345U})
     copies(length, random.below(16), random.below(16));
 }
