@@ -27,7 +27,7 @@ constexpr std::array table{
 #undef ND_TEXT
 };
 
-[[noreturn]] void refuse(const std::string& message) {
+[[noreturn]] void refuse_value(const std::string& message) {
   throw std::system_error(make_error_code(errc::bad_option), message);
 }
 
@@ -64,10 +64,10 @@ std::int64_t parse_number(std::string_view name, std::string_view value, std::st
   parse(lowest, suffixes, low);
   parse(highest, suffixes, high);
   if (!parse(value, suffixes, number))
-    refuse("setting " + std::string(name) + ": '" + std::string(value) + "' is not " +
+    refuse_value("setting " + std::string(name) + ": '" + std::string(value) + "' is not " +
            std::string(form));
   if (number < low || number > high)
-    refuse("setting " + std::string(name) + ": " + std::string(value) + " is outside " +
+    refuse_value("setting " + std::string(name) + ": " + std::string(value) + " is outside " +
            std::string(lowest) + " .. " + std::string(highest));
   return number;
 }
@@ -78,14 +78,14 @@ std::string parse_choice(std::string_view name, std::string_view value, std::str
     if (rest.substr(0, bar) == value) return std::string(value);
     rest = bar == std::string_view::npos ? std::string_view() : rest.substr(bar + 1);
   }
-  refuse("setting " + std::string(name) + ": '" + std::string(value) + "' is not one of " +
+  refuse_value("setting " + std::string(name) + ": '" + std::string(value) + "' is not one of " +
          std::string(choices));
 }
 
 [[noreturn]] void refuse_name(std::string_view name) {
   const auto nearest = std::ranges::min_element(
       table, {}, [&](const setting_info& s) { return edit_distance(name, s.name); });
-  refuse("no setting '" + std::string(name) + "'; did you mean '" + std::string(nearest->name) +
+  refuse_value("no setting '" + std::string(name) + "'; did you mean '" + std::string(nearest->name) +
          "'?");
 }
 

@@ -191,8 +191,8 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     const socket_outcome outcome = (this->*handler)(now, packet, *s, r, alone);
     if (outcome == socket_outcome::no_memory)
       all_kept = false;
-    else
-      settle(now, *s, outcome);
+    else if (outcome != socket_outcome::ok || !s->touched)
+      settle(now, *s, outcome);  // hand_over() settles what was touched
   }
   return all_kept;
 }

@@ -32,15 +32,17 @@ void host::push_reset(peer& p, const wire::record& r) {
 // Rounds of "sockets fill the channels' queues, channels empty them", latency first, until nothing
 // more can leave or the turn's budget is spent.
 void host::send(instant now) {
-  std::size_t budget = tx_budget;
-  for (std::size_t sent = 1; sent > 0 && budget > 0; budget -= sent) {
+  const auto has_ready = [](const peer* p) { return p->has_ready(); };
+  std::size_t budget = tx_budget, sent;
+  do {
     for (peer* p : active_peers_) push_records(now, *p);
     sent = 0;
     for (std::size_t c = traffic_classes; c-- > 0;)
       for (std::size_t i = 0; i < active_channels_.size() && sent < budget; ++i)
         if (active_channels_[i]->chan.traffic_class() == c)
           sent += send_channel(now, *active_channels_[i], budget - sent);
-  }
+    budget -= sent;
+  } while (sent > 0 && budget > 0 && std::ranges::any_of(active_peers_, has_ready));
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
     return !p->active;
@@ -69,15 +71,17 @@ void host::push_records(instant now, peer& p) {
 void host::push_class(instant now, peer::per_class& c) {
   constexpr unsigned run = 4;
   while (socket_entry* s = c.ready.front()) {
-    for (unsigned n = 0; n < run && s->sock.wants_to_send(); ++n) {
+    bool wants_more = s->sock.wants_to_send();
+    for (unsigned n = 0; n < run && wants_more; ++n) {
       room_.clear();
       for (const channel_entry* e : c.channels) room_.push_back(e->chan.queue_room());
       const std::size_t chosen = pick_channel(s->cursor, room_);
       if (chosen == no_channel) return;  // the ready queue is their wait list
       channel_entry& e = *c.channels[chosen];
       const auto record = s->sock.next_record(now, e.chan.max_payload());
+      wants_more = s->sock.wants_to_send();
       if (!record) {
-        if (!s->sock.wants_to_send()) break;
+        if (!wants_more) break;
         // It has bytes, but no mbuf to cut them into: again in the next turn, behind the others.
         c.ready.pop();
         c.ready.push(*s);
@@ -87,7 +91,7 @@ void host::push_class(instant now, peer::per_class& c) {
       activate(e);
     }
     c.ready.pop();
-    if (s->sock.wants_to_send()) c.ready.push(*s);
+    if (wants_more) c.ready.push(*s);
     const instant deadline = s->sock.next_deadline();
     if (!deadline.is_never()) timers_.arm_no_later(s->wake, deadline);
   }

@@ -30,7 +30,8 @@ constexpr long long far = power(distance + 32);
 
 template <unsigned distance>
 ND_FOLD inline __m512i factors() noexcept {
-  return _mm512_broadcast_i64x2(_mm_set_epi64x(near<distance>, far<distance>));
+  constexpr long long n = near<distance>, f = far<distance>;
+  return _mm512_set_epi64(n, f, n, f, n, f, n, f);
 }
 
 ND_FOLD inline __m512i fold(__m512i sum, __m512i factor, __m512i next) noexcept {
