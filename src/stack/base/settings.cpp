@@ -65,10 +65,10 @@ std::int64_t parse_number(std::string_view name, std::string_view value, std::st
   parse(highest, suffixes, high);
   if (!parse(value, suffixes, number))
     refuse_value("setting " + std::string(name) + ": '" + std::string(value) + "' is not " +
-           std::string(form));
+                 std::string(form));
   if (number < low || number > high)
     refuse_value("setting " + std::string(name) + ": " + std::string(value) + " is outside " +
-           std::string(lowest) + " .. " + std::string(highest));
+                 std::string(lowest) + " .. " + std::string(highest));
   return number;
 }
 
@@ -79,14 +79,14 @@ std::string parse_choice(std::string_view name, std::string_view value, std::str
     rest = bar == std::string_view::npos ? std::string_view() : rest.substr(bar + 1);
   }
   refuse_value("setting " + std::string(name) + ": '" + std::string(value) + "' is not one of " +
-         std::string(choices));
+               std::string(choices));
 }
 
 [[noreturn]] void refuse_name(std::string_view name) {
   const auto nearest = std::ranges::min_element(
       table, {}, [&](const setting_info& s) { return edit_distance(name, s.name); });
-  refuse_value("no setting '" + std::string(name) + "'; did you mean '" + std::string(nearest->name) +
-         "'?");
+  refuse_value("no setting '" + std::string(name) + "'; did you mean '" +
+               std::string(nearest->name) + "'?");
 }
 
 }  // namespace
