@@ -27,6 +27,9 @@ class path_mtu {
       : current_(std::min(base, limit)), limit_(limit), too_large_(limit + 1) {}
 
   std::uint16_t current() const noexcept { return current_; }
+  std::uint16_t limit() const noexcept { return limit_; }
+  /// The search is over, and the path takes less than the devices at its ends.
+  bool limited() const noexcept { return searched() && current_ + step <= limit_; }
 
   /// The size to probe now; 0: nothing to probe.
   std::uint16_t wanted_probe(instant now) noexcept {
@@ -36,9 +39,7 @@ class path_mtu {
     return candidate();
   }
   /// When wanted_probe() may change with time alone.
-  instant next_deadline() const noexcept {
-    return searched() && current_ + step <= limit_ ? raise_at_ : instant::never();
-  }
+  instant next_deadline() const noexcept { return limited() ? raise_at_ : instant::never(); }
 
   void on_probe_sent() noexcept { in_flight_ = true; }
 
