@@ -250,6 +250,7 @@ void host::watch(instant now) {
     link_down_told_ = true;
     events_.push(now, {.kind = event_kind::link_down});
   }
+  stats_.tx_refused += port_.tx_refused() - stats_.tx_refused.value();
   for (const auto& entry : channels_)
     if (entry != nullptr) watch_path_mtu(now, *entry);
   // A look at the kernel's news is cheaper than one at the device.
