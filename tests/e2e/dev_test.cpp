@@ -96,6 +96,11 @@ TEST_CASE("two hosts that know nothing but an interface's name", "[veth][dev]") 
     CAPTURE(text);
     CHECK(said.find(text) != std::string::npos);
   }
+  const std::string prefix = "nd-nd0-";
+  const auto at = said.find(prefix);
+  const std::string folder = said.substr(at, said.find_first_of(" \n", at) - at);
+  CHECK(folder.size() > prefix.size());
+  CHECK_FALSE(std::filesystem::exists("/var/run/dpdk/" + folder));
 }
 
 TEST_CASE("--dev says what is wrong with an interface", "[veth][dev]") {
