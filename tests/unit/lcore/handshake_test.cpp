@@ -171,7 +171,7 @@ TEST_CASE("An answer with an MTU that cannot be is not believed", "[pair][handsh
 
 TEST_CASE("A peer with another MTU is told of, at both ends", "[pair][handshake]") {
   const auto mtu = static_cast<std::uint16_t>(GENERATE(1400, 9000));
-  const std::size_t teller = GENERATE(0, 1);  // host 0 calls
+  const auto teller = static_cast<std::size_t>(GENERATE(0, 1));  // host 0 calls
   CAPTURE(mtu, teller);
   host_pair p;
   p.net.on_frame = [&](made_frame& f, frame_fate&) {
@@ -201,7 +201,7 @@ TEST_CASE("A peer with another MTU is told of, at both ends", "[pair][handshake]
 }
 
 TEST_CASE("A path that takes less than both ends is told of once", "[pair][handshake]") {
-  const std::size_t real = GENERATE(1500, 1480, 1350, 1200);
+  const auto real = static_cast<std::size_t>(GENERATE(1500, 1480, 1350, 1200));
   CAPTURE(real);
   host_pair p({.configure = [](std::size_t, core::host_config& c) {
     c.watch_interval = duration::milliseconds(10);
