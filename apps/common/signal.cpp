@@ -16,11 +16,7 @@ static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<void*>::is_a
 
 void handle(int) {
   const int saved = errno;
-  stop.store(true, std::memory_order_relaxed);
-  // Pairs with the release in stop_hook: the argument was stored before.
-  if (auto* call = hook_call.load(std::memory_order_acquire); call != nullptr) {
-    call(hook_argument.load(std::memory_order_relaxed));
-  }
+  request_stop();
   errno = saved;
 }
 
@@ -40,9 +36,17 @@ bool stop_requested() noexcept {
   return stop.load(std::memory_order_relaxed);
 }
 
+void request_stop() noexcept {
+  stop.store(true, std::memory_order_relaxed);
+  // Pairs with the release in stop_hook: the argument was stored before.
+  if (auto* call = hook_call.load(std::memory_order_acquire); call != nullptr) {
+    call(hook_argument.load(std::memory_order_relaxed));
+  }
+}
+
 stop_hook::stop_hook(void (*call)(void*), void* argument) noexcept {
   hook_argument.store(argument, std::memory_order_relaxed);
-  // Pairs with the acquire in handle().
+  // Pairs with the acquire in request_stop().
   hook_call.store(call, std::memory_order_release);
   if (stop_requested()) call(argument);
 }

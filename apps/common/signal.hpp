@@ -11,6 +11,9 @@ void catch_stop_signals() noexcept;
 /// True once a signal came. Cheap enough for each turn of a loop; any thread.
 bool stop_requested() noexcept;
 
+/// As a signal does.
+void request_stop() noexcept;
+
 /// Also calls `call(argument)` from the signal handler while this object lives, or from the
 /// constructor if the signal has already come. `call` must be async-signal-safe. One at a time.
 class stop_hook {

@@ -1,4 +1,5 @@
 // nd-cat: netcat over libndstack.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,12 +11,14 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "common/command_line.hpp"
 #include "common/nd_main.hpp"
 #include "common/nd_stream.hpp"
 #include "common/signal.hpp"
 #include "common/stdout_guard.hpp"
+#include "common/two_hosts.hpp"
 #include "nd-cat/transfer.hpp"
 
 namespace {
@@ -28,12 +31,21 @@ struct options {
   std::string address;
   std::string port;
   host_port peer;
+  bool demo = false;
+  bool hash = false;
   std::chrono::nanoseconds wait{std::chrono::seconds(5)};
 
   // What is wrong and what would be right; empty if all is well.
   std::string finish() {
+    if (demo) {
+      if (listen || !address.empty()) return "--demo is both ends; leave --listen and ADDR out";
+      listen = 4000;
+      peer = *parse_host_port(two_hosts::far_address, *listen);
+      return {};
+    }
     if (listen) return address.empty() ? "" : "--listen PORT or ADDR PORT, not both";
-    if (address.empty() || port.empty()) return "say --listen PORT, or ADDR PORT to connect to";
+    if (address.empty() || port.empty())
+      return "say --listen PORT, ADDR PORT to connect to, or --demo";
     const auto parsed = parse_host_port(address + ":" + port, 0);
     if (!parsed) {
       return fmt::format("'{} {}' is not an address and a port; write A.B.C.D PORT", address, port);
@@ -74,8 +86,8 @@ std::optional<nd_stream> connect_to(nd::runtime& rt, const options& o) {
 }
 
 // What is wrong; empty if every byte has arrived.
-std::string copy(nd::runtime& rt, nd_stream& stream, source& from, sink& to) {
-  transfer<nd_stream> t(stream, from, to);
+std::string copy(nd::runtime& rt, nd_stream& stream, source& from, sink& to, digests* hashes) {
+  transfer<nd_stream> t(stream, from, to, hashes);
   progress shown(from.size());
   bool goes_on = true;
   while (!stop_requested() && goes_on) {
@@ -95,17 +107,53 @@ std::string copy(nd::runtime& rt, nd_stream& stream, source& from, sink& to) {
   return stop_requested() ? "interrupted" : wrong;
 }
 
+// One end. True if every byte has arrived.
+bool run_end(nd::runtime& rt, bool listens, const options& o, source& from, sink& to,
+             digests* hashes) {
+  std::optional<nd_stream> stream = listens ? accept_one(rt, *o.listen) : connect_to(rt, o);
+  const std::string wrong = stream ? copy(rt, *stream, from, to, hashes) : "interrupted";
+  if (!wrong.empty()) fmt::print(stderr, "nd-cat: {}\n", wrong);
+  return wrong.empty();
+}
+
 int run(int argc, char** argv, const options& o) {
   stdout_guard guard;
   sink to(guard.release());
   source from(STDIN_FILENO);
+  digests hashes;
   nd::runtime rt(argc, argv);
   const stop_hook hook([](void* r) { static_cast<nd::runtime*>(r)->interrupt(); }, &rt);
-  std::optional<nd_stream> stream = o.listen ? accept_one(rt, *o.listen) : connect_to(rt, o);
-  const std::string wrong = stream ? copy(rt, *stream, from, to) : "interrupted";
-  if (wrong.empty()) return exit_good;
-  fmt::print(stderr, "nd-cat: {}\n", wrong);
-  return exit_failed;
+  if (!run_end(rt, o.listen.has_value(), o, from, to, o.hash ? &hashes : nullptr))
+    return exit_failed;
+  if (o.hash) {
+    fmt::print(stderr, "nd-cat: SHA-256 sent     {}\nnd-cat: SHA-256 received {}\n",
+               hashes.sent.text(), hashes.received.text());
+  }
+  return exit_good;
+}
+
+int run_demo(const options& o, const std::vector<std::string>& arguments) {
+  stdout_guard guard;
+  digests sender;
+  digests receiver;
+  const auto send = [&](nd::runtime& rt) {
+    source from(STDIN_FILENO);
+    sink nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    return run_end(rt, false, o, from, nowhere, &sender);
+  };
+  const auto receive = [&](nd::runtime& rt) {
+    const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    source from(nothing);
+    sink to(guard.release());
+    const bool good = run_end(rt, true, o, from, to, &receiver);
+    ::close(nothing);
+    return good;
+  };
+  if (!two_hosts("nd-cat", arguments).run(send, receive)) return exit_failed;
+  const std::string sent = sender.sent.text();
+  const std::string received = receiver.received.text();
+  fmt::print(stderr, "nd-cat: SHA-256 sent     {}\nnd-cat: SHA-256 received {}\n", sent, received);
+  return sent == received ? exit_good : exit_failed;
 }
 
 }  // namespace
@@ -115,7 +163,8 @@ int main(int argc, char** argv) {
                "nd-cat");
   prepare(app,
           "Usage: nd-cat [EAL options] -- --ip A.B.C.D/N --listen PORT > file\n"
-          "       nd-cat [EAL options] -- --ip A.B.C.D/N ADDR PORT < file");
+          "       nd-cat [EAL options] -- --ip A.B.C.D/N ADDR PORT < file\n"
+          "       nd-cat -- --demo < file > copy");
   app.footer(
       "\nThe end of stdin half-closes the connection; it is over when both sides have ended.\n"
       "Exit code: 0 all has arrived, 1 it has not, 2 the command line is wrong.");
@@ -126,10 +175,17 @@ int main(int argc, char** argv) {
   app.add_option("ADDR", o.address, "connect to this host ...")->type_name("");
   app.add_option("PORT", o.port, "... and port")->type_name("");
   add_duration(app, "--wait", o.wait, "how long to try until the peer is there (default 5 s)");
+  app.add_flag("--sha256", o.hash, "print the SHA-256 of what was sent and of what was received");
+  app.add_flag("--demo", o.demo,
+               "both ends inside this process, over net_ring: stdin to stdout, SHA-256 of both");
   add_nd_options(app);
-  if (const auto code = parse(app, command_line(argc, argv))) return *code;
+  const command_line arguments(argc, argv);
+  if (const auto code = parse(app, arguments)) return *code;
   if (const std::string wrong = o.finish(); !wrong.empty()) return usage_error(app, wrong);
+  if (o.demo && !arguments.eal.empty())
+    return usage_error(app, "--demo chooses the EAL options itself; it takes none");
 
   catch_stop_signals();
-  return guarded("nd-cat", [&] { return run(argc, argv, o); });
+  return guarded("nd-cat",
+                 [&] { return o.demo ? run_demo(o, arguments.app) : run(argc, argv, o); });
 }

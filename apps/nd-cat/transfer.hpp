@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/byte_stream.hpp"
+#include "common/sha256.hpp"
 #include "common/signal.hpp"
 #include "nd-cat/progress.hpp"
 #include "nd-cat/sink.hpp"
@@ -36,13 +37,20 @@ class relay_buffer {
   std::size_t end_ = 0;
 };
 
+struct digests {
+  sha256 sent;
+  sha256 received;
+};
+
 /// Copies `from` to the stream and the stream to `to`, until both have ended: the end of `from`
 /// becomes a half close, and the peer's half close the end of `to`. A person at a terminal is not
 /// waited for when the peer has ended.
 template <byte_stream Stream>
 class transfer {
  public:
-  transfer(Stream& stream, source& from, sink& to) : stream_(stream), from_(from), to_(to) {}
+  /// Adds what goes by to `hashes`, where there are some.
+  transfer(Stream& stream, source& from, sink& to, digests* hashes = nullptr)
+      : stream_(stream), from_(from), to_(to), hashes_(hashes) {}
 
   /// One turn, without blocking. False when it is over: then error() says how.
   bool step() {
@@ -61,7 +69,10 @@ class transfer {
     if (outgoing_.empty()) {
       const io_result r = from_.read_some(outgoing_.room());
       switch (r.status) {
-        case io_status::ok: outgoing_.fill(r.bytes); break;
+        case io_status::ok:
+          outgoing_.fill(r.bytes);
+          if (hashes_ != nullptr) hashes_->sent.add(outgoing_.rest());
+          break;
         case io_status::eof: end_sending(); return;
         case io_status::failed: error_ = "stdin: " + from_.error().message(); return;
         case io_status::would_block:
@@ -83,7 +94,10 @@ class transfer {
     if (incoming_.empty()) {
       const io_result r = stream_.read_some(incoming_.room());
       switch (r.status) {
-        case io_status::ok: incoming_.fill(r.bytes); break;
+        case io_status::ok:
+          incoming_.fill(r.bytes);
+          if (hashes_ != nullptr) hashes_->received.add(incoming_.rest());
+          break;
         case io_status::would_block: return;
         case io_status::failed: fail(); return;
         case io_status::eof:
@@ -110,6 +124,7 @@ class transfer {
   Stream& stream_;
   source& from_;
   sink& to_;
+  digests* hashes_;
   relay_buffer outgoing_;
   relay_buffer incoming_;
   moved moved_;

@@ -120,7 +120,7 @@ class demo {
 int run_demo(const options& o, const std::vector<std::string>& arguments) {
   std::vector<std::string> passed_on;
   std::ranges::copy_if(arguments, std::back_inserter(passed_on),
-                       [](const std::string& a) { return a != "--demo"; });
+                       [](const std::string& a) { return !a.starts_with("--demo"); });
   fmt::print("nd-echo: two processes over memif, every byte checked at both ends\n");
   std::fflush(stdout);
   return demo(o, std::move(passed_on)).run();

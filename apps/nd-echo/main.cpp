@@ -10,6 +10,7 @@
 #include "nd-echo/demo.hpp"
 #include "nd-echo/nd_network.hpp"
 #include "nd-echo/options.hpp"
+#include "nd-echo/ring_demo.hpp"
 #include "nd-echo/server.hpp"
 #include "nd-echo/summary.hpp"
 
@@ -49,11 +50,12 @@ int main(int argc, char** argv) {
   if (const std::string wrong = parser.finish(); !wrong.empty()) return usage_error(app, wrong);
 
   if (parser.result().role == role::demo && !arguments.eal.empty()) {
-    return usage_error(app, "--demo starts processes of its own; it takes no EAL options");
+    return usage_error(app, "--demo chooses the EAL options itself; it takes none");
   }
   catch_stop_signals();
   const options& o = parser.result();
   return guarded("nd-echo", [&] {
-    return o.role == role::demo ? run_demo(o, arguments.app) : run(argc, argv, o);
+    if (o.role != role::demo) return run(argc, argv, o);
+    return o.ring ? run_ring_demo(o, arguments.app) : run_demo(o, arguments.app);
   });
 }

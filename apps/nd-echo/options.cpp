@@ -16,6 +16,13 @@ std::string_view to_string(mode m) noexcept {
   return "none";
 }
 
+options for_mode(options o, mode m) {
+  o.mode = m;
+  if (o.size == 0) o.size = m == mode::stream ? 65536 : 64;
+  if (m != mode::pipeline) o.depth = 1;
+  return o;
+}
+
 option_parser::option_parser(CLI::App& app, bool demo)
     : roles_(demo ? "--server, --client ADDR[:PORT] or --demo"
                   : "--server or --client ADDR[:PORT]") {
@@ -35,7 +42,12 @@ option_parser::option_parser(CLI::App& app, bool demo)
   add_host_port(app, "--client", client_, o.port, "connect to a server and measure")
       ->group("Roles");
   if (demo)
-    app.add_flag("--demo", demo_, "all modes between two processes of its own")->group("Roles");
+    app.add_flag("--demo{memif}", demo_,
+                 "all modes: between two processes of its own over memif, or with --demo=ring "
+                 "between two hosts inside this process")
+        ->type_name("[=memif|ring]")
+        ->check(CLI::IsMember({"memif", "ring"}))
+        ->group("Roles");
 
   app.add_flag("--once", o.once, "end when the first client is done")->group("Server");
 
@@ -67,21 +79,22 @@ option_parser::option_parser(CLI::App& app, bool demo)
 }
 
 std::string option_parser::finish() {
-  const int roles = int{server_} + int{demo_} + int{client_.has_value()};
+  const int roles = int{server_} + int{!demo_.empty()} + int{client_.has_value()};
   if (roles == 0) return "a role is missing: " + roles_;
   if (roles > 1) return "one role only: " + roles_;
   options& o = result_;
-  o.role = server_ ? role::server : demo_ ? role::demo : role::client;
+  o.role = server_ ? role::server : !demo_.empty() ? role::demo : role::client;
+  o.ring = demo_ == "ring";
   if (client_) o.peer = *client_;
 
   for (const mode m : {mode::rr, mode::stream, mode::pipeline, mode::crr}) {
     if (mode_ == to_string(m)) o.mode = m;
   }
-  if (o.size == 0) o.size = o.mode == mode::stream ? 65536 : 64;
-  if (o.mode != mode::pipeline) o.depth = 1;
   if (o.role == role::demo) {
     if (!o.json.empty()) return "--json goes with --server or --client";
     if (duration_->count() == 0) o.duration = std::chrono::seconds(1);
+  } else {
+    o = for_mode(o, o.mode);
   }
   if (o.duration <= std::chrono::nanoseconds(0)) return "--duration must be more than 0";
   return {};

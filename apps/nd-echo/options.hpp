@@ -36,10 +36,14 @@ struct options {
   std::chrono::nanoseconds wait{std::chrono::seconds(5)};
   bool verify = false;
   bool once = false;
-  std::string json;  ///< file name, "-" for stdout, empty for none
+  bool ring = false;  ///< demo: inside this process
+  std::string json;   ///< file name, "-" for stdout, empty for none
 
   bool has_latency() const noexcept { return mode != mode::stream; }
 };
+
+/// With this mode, and the size and depth that go with it where none were given.
+options for_mode(options o, mode m);
 
 /// Declares the options and, after parsing, makes one consistent `options` of them.
 class option_parser {
@@ -56,7 +60,7 @@ class option_parser {
  private:
   options result_;
   bool server_ = false;
-  bool demo_ = false;
+  std::string demo_;
   std::optional<host_port> client_;
   std::string mode_ = "rr";
   std::string roles_;

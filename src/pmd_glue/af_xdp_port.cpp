@@ -5,7 +5,8 @@
 
 #include <optional>
 
-#include "pmd_glue/kernel_interface.hpp"
+#include "pmd_glue/arp_copies.hpp"
+#include "pmd_glue/netdev.hpp"
 #include "pmd_glue/xdp_share.hpp"
 
 namespace nd::pmd {
@@ -14,17 +15,15 @@ namespace {
 // A look costs a system call, and ARP does not hurry.
 constexpr duration arp_interval = duration::milliseconds(1);
 
-/// The address and the encapsulation of `values`, which were checked before.
 nd_xdp_config traffic_of(const settings& values) {
   nd_xdp_config config{};
-  in_addr address{};
-  inet_pton(AF_INET, values.ip.substr(0, values.ip.find('/')).c_str(), &address);
+  const std::uint32_t address = values.own_address().to_uint();
   const bool udp = values.encap == "udp";
-  config.address = address.s_addr;
+  config.address = htonl(address);
   config.protocol =
       static_cast<unsigned char>(udp ? std::int64_t{IPPROTO_UDP} : values.ip_protocol);
   config.udp_port = udp ? htons(static_cast<std::uint16_t>(values.udp_port)) : std::uint16_t{0};
-  config.whole_address = !kernel_has_address(ntohl(address.s_addr));
+  config.whole_address = !kernel_has(list_netdevs(), address);
   return config;
 }
 

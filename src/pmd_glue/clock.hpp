@@ -12,7 +12,8 @@ inline std::uint64_t read_cycles() noexcept {
   return rte_rdtsc();
 }
 
-/// Starts at one second, so that zero never is a time of it. Reading takes some 10 ns; any thread.
+/// Starts at one second, so that zero never is a time of it. Reading takes some 25 ns in a virtual
+/// machine; any thread.
 class tsc_clock {
  public:
   tsc_clock() noexcept

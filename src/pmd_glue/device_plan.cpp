@@ -129,8 +129,8 @@ const netdev& find_netdev(std::span<const netdev> all, std::string_view name) {
   const auto refuse = [](const std::string& message) {
     throw std::system_error(make_error_code(errc::bad_option), message);
   };
-  const auto found = std::ranges::find(all, name, &netdev::name);
-  if (found == all.end()) {
+  const netdev* found = find_by_name(all, name);
+  if (found == nullptr) {
     std::string names;
     for (const netdev& d : all) names += (names.empty() ? "" : ", ") + d.name;
     std::string message = "setting dev: no interface '" + std::string(name) + "'";

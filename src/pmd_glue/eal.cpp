@@ -6,9 +6,13 @@
 #include <rte_lcore.h>
 #include <sodium.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include "nd/error.hpp"
@@ -25,7 +29,29 @@ std::atomic<life> eal_life{life::none};
   throw std::system_error(make_error_code(errc::eal_failed), message);
 }
 
+/// A `--file-prefix` with our process id, as --dev chooses it: nobody else uses the folder.
+bool has_own_folder(const std::vector<std::string>& args) {
+  const std::string end = "-" + std::to_string(::getpid());
+  return std::ranges::any_of(args, [&end](std::string_view a) {
+    return a.starts_with("--file-prefix=nd-") && a.ends_with(end);
+  });
+}
+
 }  // namespace
+
+std::string eal_refusal(const std::vector<std::string>& args, int error) {
+  std::string text = "rte_eal_init() refused its arguments";
+  // Of many refusals only the EAL's own lines say why.
+  text +=
+      error == 0 ? " (its lines above say why):" : std::string(" (") + rte_strerror(error) + "):";
+  if (args.empty()) text += " none were given";
+  for (const std::string& a : args) text += " " + a;
+  const bool hugepages =
+      std::ranges::none_of(args, [](std::string_view a) { return a == "--no-huge"; });
+  if (hugepages && (error == EACCES || error == ENOMEM))
+    text += "; without hugepages or root use --no-huge -m 256";
+  return text;
+}
 
 eal::eal(const std::vector<std::string>& args) {
   switch (eal_life.load()) {
@@ -45,14 +71,11 @@ eal::eal(const std::vector<std::string>& args) {
   argv.push_back(nullptr);
 
   prepare_memif_servers(std::span<const char* const>(argv.data(), kept.size()));
-  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0) {
-    std::string text;
-    for (const std::string& a : args) text += " " + a;
-    refuse("rte_eal_init() refused its arguments (" + std::string(rte_strerror(rte_errno)) +
-           "):" + (text.empty() ? " none were given" : text) +
-           "; without hugepages or root use --no-huge -m 256");
-  }
+  rte_errno = 0;
+  if (rte_eal_init(static_cast<int>(kept.size()), argv.data()) < 0)
+    refuse(eal_refusal(args, rte_errno));
   owner_ = true;
+  if (has_own_folder(args)) own_folder_ = rte_eal_get_runtime_dir();
   has_memif_ = std::ranges::any_of(
       args, [](const std::string& a) { return a.find("net_memif") != std::string::npos; });
   eal_life = life::running;
@@ -64,7 +87,10 @@ eal::~eal() {
   // net_memif (22.11) leaves its listener in the interrupt thread's list when it is closed, and
   // rte_eal_cleanup() unmaps the memory that it is in: the thread faults when it next looks (seen
   // under load). There the process's end cleans up.
-  if (!has_memif_) rte_eal_cleanup();
+  if (has_memif_) return;
+  rte_eal_cleanup();
+  std::error_code ignored;
+  if (!own_folder_.empty()) std::filesystem::remove_all(own_folder_, ignored);
 }
 
 void register_thread() noexcept {

@@ -23,7 +23,11 @@ class eal {
  private:
   bool owner_ = false;
   bool has_memif_ = false;
+  std::string own_folder_;  ///< of the EAL's files, which it leaves behind; removed at the end
 };
+
+/// What rte_eal_init() did not say, where it refused `args` with this rte_errno.
+std::string eal_refusal(const std::vector<std::string>& args, int error);
 
 /// Gives the calling thread an lcore id, and with it a cache of each mempool, if it has none.
 void register_thread() noexcept;

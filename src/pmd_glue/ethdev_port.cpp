@@ -17,6 +17,7 @@
 #include "nd/error.hpp"
 #include "pmd_glue/af_xdp_port.hpp"
 #include "pmd_glue/kernel_devices.hpp"
+#include "pmd_glue/log.hpp"
 #include "pmd_glue/memif_args.hpp"
 #include "pmd_glue/memif_guard.hpp"
 #include "pmd_glue/steering.hpp"
@@ -148,13 +149,14 @@ class ethdev_port : public port {
     return n + sharing_.receive_arp(now, frames.subspan(n), rx_pool_);
   }
   std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
-    return rte_eth_tx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+    return capabilities_.tx_udp_checksum ? prepare_and_send(frames) : send(frames);
   }
   void tick(instant) override {}
   bool link_up() const noexcept override {
     rte_eth_link link{};
     return rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   }
+  std::uint64_t tx_refused() const noexcept override { return tx_refused_; }
 
  protected:
   std::uint16_t id_;
@@ -164,11 +166,33 @@ class ethdev_port : public port {
   std::uint16_t queue_count() const noexcept {
     return static_cast<std::uint16_t>(target_.queues.size());
   }
+  std::size_t send(std::span<rte_mbuf*> frames) noexcept {
+    return rte_eth_tx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+  }
+  /// With an offload some drivers have to see to the headers first (ena, ixgbe, virtio, ...).
+  std::size_t prepare_and_send(std::span<rte_mbuf*> frames) {
+    std::size_t taken = 0;
+    while (taken < frames.size()) {
+      const std::span<rte_mbuf*> rest = frames.subspan(taken);
+      const std::size_t good =
+          rte_eth_tx_prepare(id_, 0, rest.data(), static_cast<std::uint16_t>(rest.size()));
+      const int why = rte_errno;
+      const std::size_t sent = send(rest.first(good));
+      taken += sent;
+      if (sent < good || good == rest.size()) break;
+      // Kept, it would hold up all behind it.
+      rte_pktmbuf_free(frames[taken++]);
+      if (tx_refused_++ == 0)
+        log(log_level::warning, describe(id_, "rte_eth_tx_prepare: a frame is dropped", -why));
+    }
+    return taken;
+  }
 
   nic_sharing sharing_;
   flow_target target_;
   std::uint16_t first_queue_ = 0;  ///< of the next rx_burst
   port_capabilities capabilities_;
+  std::uint64_t tx_refused_ = 0;
 };
 
 /// net_ring gives the very mbufs that are sent to the receiver. A wire copies; into mbufs that the

@@ -40,6 +40,7 @@ class fault_port final : public port {
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override;
   void tick(instant now) override;
   bool link_up() const noexcept override { return inner_->link_up(); }
+  std::uint64_t tx_refused() const noexcept override { return inner_->tx_refused(); }
 
  private:
   struct held_frame {

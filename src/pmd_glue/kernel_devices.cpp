@@ -11,12 +11,13 @@
 #include <bit>
 #include <charconv>
 #include <system_error>
+#include <vector>
 
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
-#include "pmd_glue/kernel_interface.hpp"
 #include "pmd_glue/log.hpp"
 #include "pmd_glue/mempool.hpp"
+#include "pmd_glue/netdev.hpp"
 #include "pmd_glue/vdev_args.hpp"
 #include "pmd_glue/xdp_share.hpp"
 
@@ -37,7 +38,8 @@ constexpr unsigned xdp_fill_ring = 2048;
 
 std::uint32_t mtu_of(const vdev_args& vdev) {
   const std::string interface = vdev.find("iface").value_or("");
-  if (const auto mtu = interface_mtu(interface)) return *mtu;
+  const std::vector<netdev> all = list_netdevs();
+  if (const netdev* d = find_by_name(all, interface)) return d->mtu;
   throw std::system_error(
       make_error_code(errc::no_device),
       "--vdev=" + vdev.text() +
@@ -91,8 +93,9 @@ void prepare_kernel_devices(std::vector<std::string>& eal_args) {
 std::optional<kernel_device> kernel_device_of(const rte_eth_dev_info& info) {
   const std::string_view driver = info.driver_name;
   if (driver != "net_af_packet" && driver != "net_af_xdp") return std::nullopt;
-  const std::uint32_t interface =
-      interface_mtu(interface_name(info.if_index)).value_or(RTE_ETHER_MTU);
+  const std::vector<netdev> all = list_netdevs();
+  const netdev* device = find_by_index(all, info.if_index);
+  const std::uint32_t interface = device != nullptr ? device->mtu : RTE_ETHER_MTU;
   const auto at_most = [&](std::uint32_t limit) {
     return static_cast<std::uint16_t>(std::min({interface, limit, std::uint32_t{most_mtu}}));
   };

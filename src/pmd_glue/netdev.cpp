@@ -259,6 +259,22 @@ std::vector<netdev> list_netdevs() {
   return out;
 }
 
+const netdev* find_by_name(std::span<const netdev> all, std::string_view name) noexcept {
+  const auto found = std::ranges::find(all, name, &netdev::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+const netdev* find_by_index(std::span<const netdev> all, unsigned index) noexcept {
+  const auto found = std::ranges::find(all, index, &netdev::index);
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool kernel_has(std::span<const netdev> all, std::uint32_t ip) noexcept {
+  return std::ranges::any_of(all, [ip](const netdev& d) {
+    return std::ranges::find(d.addresses, ip, &netdev::address::ip) != d.addresses.end();
+  });
+}
+
 std::unique_ptr<kernel_link> watch_netdev(const netdev& device, bool has_our_address) {
   return std::make_unique<netdev_link>(device, has_our_address);
 }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/kernel_link.hpp"
@@ -34,6 +36,12 @@ struct netdev {
 
 /// All interfaces of this network namespace. Throws std::system_error(errc::no_device).
 std::vector<netdev> list_netdevs();
+
+/// The one with this name, or index; null where there is none.
+const netdev* find_by_name(std::span<const netdev> all, std::string_view name) noexcept;
+const netdev* find_by_index(std::span<const netdev> all, unsigned index) noexcept;
+/// The kernel has the address, on whichever interface: it answers ARP for it on all of them.
+bool kernel_has(std::span<const netdev> all, std::uint32_t ip) noexcept;
 
 /// Watches the interface with this index. Throws std::system_error(errc::no_device).
 std::unique_ptr<kernel_link> watch_netdev(const netdev& device, bool has_our_address);

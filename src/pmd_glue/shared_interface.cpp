@@ -2,7 +2,6 @@
 
 #include <rte_ethdev.h>
 
-#include <algorithm>
 #include <string_view>
 
 #include "pmd_glue/netdev.hpp"
@@ -13,15 +12,10 @@ shared_interface find_shared_interface(std::uint16_t port, std::uint32_t ip) {
   rte_eth_dev_info info{};
   if (rte_eth_dev_info_get(port, &info) != 0 || info.if_index == 0) return {};
   const std::vector<netdev> all = list_netdevs();
-  const auto device = std::ranges::find(all, info.if_index, &netdev::index);
-  if (device == all.end()) return {};
-  // A kernel answers ARP for all of its addresses on each interface. With net_tap it is not beside
-  // us on the wire, but at its other end.
-  const bool shared =
-      std::string_view(info.driver_name) != "net_tap" &&
-      std::ranges::any_of(all, [ip](const netdev& d) {
-        return std::ranges::find(d.addresses, ip, &netdev::address::ip) != d.addresses.end();
-      });
+  const netdev* device = find_by_index(all, info.if_index);
+  if (device == nullptr) return {};
+  // With net_tap the kernel is not beside us on the wire, but at its other end.
+  const bool shared = std::string_view(info.driver_name) != "net_tap" && kernel_has(all, ip);
   return {.link = watch_netdev(*device, shared), .gateway = shared ? device->gateway : 0};
 }
 

@@ -1,9 +1,6 @@
 #include "pmd_glue/steering.hpp"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <rte_bus.h>
 #include <rte_byteorder.h>
 #include <rte_errno.h>
@@ -12,12 +9,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <memory>
 #include <string_view>
 #include <system_error>
 
+#include "nd/endpoint.hpp"
 #include "nd/error.hpp"
 #include "pmd_glue/log.hpp"
+#include "pmd_glue/netdev.hpp"
 
 namespace nd::pmd {
 namespace {
@@ -25,43 +23,24 @@ namespace {
 using texts = std::vector<std::string>;
 
 std::string dotted(std::uint32_t ip) {
-  const in_addr address{htonl(ip)};
-  std::array<char, INET_ADDRSTRLEN> text{};
-  return inet_ntop(AF_INET, &address, text.data(), text.size());
+  return nd::address(ip).to_string();
 }
 
 std::string reason_of(int result, const rte_flow_error& error) {
   return error.message != nullptr ? error.message : rte_strerror(-result);
 }
 
-std::vector<std::uint32_t> kernel_addresses(unsigned interface) {
-  std::vector<std::uint32_t> out;
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return out;
-  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> owner(all, &freeifaddrs);
-  for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
-    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET) continue;
-    if (if_nametoindex(a->ifa_name) != interface) continue;
-    sockaddr_in address{};
-    std::copy_n(reinterpret_cast<const char*>(a->ifa_addr), sizeof address,
-                reinterpret_cast<char*>(&address));
-    out.push_back(ntohl(address.sin_addr.s_addr));
-  }
-  return out;
-}
-
 steering_needs needs_of(const settings& values, const rte_eth_dev_info& info) {
   steering_needs needs;
-  in_addr address{};
-  // The runtime has refused what is not A.B.C.D/N.
-  inet_pton(AF_INET, values.ip.substr(0, values.ip.find('/')).c_str(), &address);
-  needs.ip = ntohl(address.s_addr);
+  needs.ip = values.own_address().to_uint();
   needs.udp = values.encap == "udp";
   needs.ip_protocol = static_cast<std::uint8_t>(values.ip_protocol);
   needs.udp_port = static_cast<std::uint16_t>(values.udp_port);
   if (info.if_index == 0) return needs;
-  needs.kernel_has_ip = kernel_has_address(needs.ip);
-  needs.kernel_ips = kernel_addresses(info.if_index);
+  const std::vector<netdev> all = list_netdevs();
+  needs.kernel_has_ip = kernel_has(all, needs.ip);
+  if (const netdev* device = find_by_index(all, info.if_index))
+    for (const netdev::address& a : device->addresses) needs.kernel_ips.push_back(a.ip);
   return needs;
 }
 

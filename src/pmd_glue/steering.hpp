@@ -11,7 +11,7 @@
 
 #include "base/settings.hpp"
 #include "base/time.hpp"
-#include "pmd_glue/kernel_interface.hpp"
+#include "pmd_glue/arp_copies.hpp"
 
 struct rte_flow;
 

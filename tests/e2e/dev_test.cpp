@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,6 +96,11 @@ TEST_CASE("two hosts that know nothing but an interface's name", "[veth][dev]") 
     CAPTURE(text);
     CHECK(said.find(text) != std::string::npos);
   }
+  const std::string prefix = "nd-nd0-";
+  const auto at = said.find(prefix);
+  const std::string folder = said.substr(at, said.find_first_of(" \n", at) - at);
+  CHECK(folder.size() > prefix.size());
+  CHECK_FALSE(std::filesystem::exists("/var/run/dpdk/" + folder));
 }
 
 TEST_CASE("--dev says what is wrong with an interface", "[veth][dev]") {
@@ -134,6 +140,26 @@ TEST_CASE("ping of a host with an address of its own, up to the MTU", "[veth][de
   INFO(read_file(pair.file("server.err")));
   CHECK(small == 20);
   CHECK(full == 20);
+}
+
+TEST_CASE("packets that a device keeps in part are told of", "[veth][dev]") {
+  ND_NEEDS_VETH();
+  const veth_pair pair(9000);
+  pair.ip(false, {"address", "add", "10.19.0.9/24", "dev", "nd0"});
+  process server(
+      pair.command("ND_ECHO", true, "net_af_packet,iface=nd0,framesz=2048", {"--server"}),
+      {.err = pair.file("server.err")});
+  const auto answered =
+      std::async(std::launch::async, [&pair] {
+        pair.enter(false);
+        for (int tries = 0; tries < 10 && ping(veth_pair::nd_address(true), 56, 1) == 0; ++tries) {
+        }
+        return ping(veth_pair::nd_address(true), 4000, 1);
+      }).get();
+  CHECK(answered == 0);
+  CHECK(wait_for_text(pair.file("server.err"), "10.19.0.9 sends packets of 4028 bytes"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
 }
 
 TEST_CASE("a link that flaps is told; a removed interface ends the program with 1", "[veth][dev]") {

@@ -51,4 +51,11 @@ digest sha256(const std::filesystem::path& path) {
   return out;
 }
 
+std::string to_hex(const digest& d) {
+  std::string text(2 * d.size() + 1, ' ');
+  sodium_bin2hex(text.data(), text.size(), d.data(), d.size());
+  text.pop_back();
+  return text;
+}
+
 }  // namespace nd::e2e

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace nd::e2e {
 
@@ -16,5 +17,6 @@ void gather(const std::filesystem::path& to, std::uint64_t bytes);
 
 using digest = std::array<unsigned char, 32>;
 digest sha256(const std::filesystem::path& path);
+std::string to_hex(const digest& d);
 
 }  // namespace nd::e2e

@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <future>
 #include <stdexcept>
 #include <thread>
 
@@ -21,10 +23,18 @@ std::string ip_program() {
   return "";
 }
 
-int run_ip(const words& arguments, const redirects& files = {}) {
+int call_ip(const words& arguments, const redirects& files = {}) {
   words command{ip_program()};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return process(command, files).wait(std::chrono::seconds(20));
+}
+
+void enter_namespace(const std::string& name) {
+  const int fd = open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done = fd >= 0 && setns(fd, CLONE_NEWNET) == 0;
+  const std::string why = std::strerror(errno);
+  if (fd >= 0) close(fd);
+  if (!done) throw std::runtime_error("setns " + name + ": " + why);
 }
 
 /// Namespaces of test processes that have ended without removing them.
@@ -34,7 +44,7 @@ void remove_stale() {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(all_prefixes)) continue;
     const pid_t owner = std::atoi(name.c_str() + all_prefixes.size());
-    if (owner > 0 && kill(owner, 0) != 0 && errno == ESRCH) run_ip({"netns", "del", name});
+    if (owner > 0 && kill(owner, 0) != 0 && errno == ESRCH) call_ip({"netns", "del", name});
   }
 }
 
@@ -44,8 +54,8 @@ std::string find_out_why_not() {
   remove_stale();
   const temp_dir dir;
   const std::string name = all_prefixes + std::to_string(getpid()) + "-try";
-  const int status = run_ip({"netns", "add", name}, {.err = dir / "err"});
-  run_ip({"netns", "del", name});
+  const int status = call_ip({"netns", "add", name}, {.err = dir / "err"});
+  call_ip({"netns", "del", name});
   return status == 0 ? "" : read_file(dir / "err");
 }
 
@@ -56,15 +66,24 @@ std::string veth_pair::why_not() {
   return reason;
 }
 
-veth_pair::veth_pair(unsigned mtu) {
+int veth_pair::run_ip(const words& arguments, const redirects& files) {
+  return call_ip(arguments, files);
+}
+
+veth_pair::veth_pair(empty) {
   static int pairs = 0;
   prefix_ = all_prefixes + std::to_string(getpid()) + "-" + std::to_string(pairs++);
+  for (const bool first : {true, false}) {
+    REQUIRE(run_ip({"netns", "add", name(first)}) == 0);
+    ip(first, {"link", "set", "lo", "up"});
+  }
+}
+
+veth_pair::veth_pair(unsigned mtu) : veth_pair(empty()) {
   const std::string bytes = std::to_string(mtu);
-  for (const bool first : {true, false}) REQUIRE(run_ip({"netns", "add", name(first)}) == 0);
   REQUIRE(run_ip({"link", "add", "nd0", "netns", name(true), "mtu", bytes, "type", "veth", "peer",
                   "name", "nd0", "netns", name(false), "mtu", bytes}) == 0);
   for (const bool first : {true, false}) {
-    ip(first, {"link", "set", "lo", "up"});
     ip(first, {"address", "add", kernel_address(first) + "/24", "dev", "nd0"});
     ip(first, {"link", "set", "nd0", "up"});
   }
@@ -126,11 +145,34 @@ bool veth_pair::wait_for_link_text(bool first, const std::string& text) const {
 }
 
 void veth_pair::enter(bool first) const {
-  const int fd = open(("/run/netns/" + name(first)).c_str(), O_RDONLY | O_CLOEXEC);
-  const bool done = fd >= 0 && setns(fd, CLONE_NEWNET) == 0;
-  const std::string why = std::strerror(errno);
-  if (fd >= 0) close(fd);
-  if (!done) throw std::runtime_error("setns " + name(first) + ": " + why);
+  enter_namespace(name(first));
+}
+
+routed_pair::routed_pair(unsigned mtu, unsigned route_mtu) : veth_pair(empty()) {
+  const std::string bytes = std::to_string(mtu);
+  const std::string router = router_name();
+  REQUIRE(run_ip({"netns", "add", router}) == 0);
+  for (const bool first : {true, false}) {
+    const std::string end = first ? "left" : "right";
+    REQUIRE(run_ip({"link", "add", "nd0", "netns", name(first), "mtu", bytes, "type", "veth",
+                    "peer", "name", end, "netns", router, "mtu", bytes}) == 0);
+    ip(first, {"address", "add", kernel_address(first) + "/24", "dev", "nd0"});
+    ip(first, {"link", "set", "nd0", "up"});
+    for (const std::string& address : {gateway(first), kernel_gateway(first)})
+      REQUIRE(run_ip({"-n", router, "address", "add", address + "/24", "dev", end}) == 0);
+    REQUIRE(run_ip({"-n", router, "link", "set", end, "up"}) == 0);
+    if (route_mtu != 0)
+      REQUIRE(run_ip({"-n", router, "route", "replace", nd_address(first) + "/32", "dev", end,
+                      "mtu", std::to_string(route_mtu)}) == 0);
+  }
+  std::async(std::launch::async, [&router] {
+    enter_namespace(router);
+    std::ofstream("/proc/sys/net/ipv4/ip_forward") << "1";
+  }).get();
+}
+
+routed_pair::~routed_pair() {
+  run_ip({"netns", "del", router_name()});
 }
 
 }  // namespace nd::e2e

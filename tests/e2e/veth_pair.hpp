@@ -15,7 +15,7 @@ class veth_pair {
   static std::string why_not();
 
   explicit veth_pair(unsigned mtu = 1500);
-  ~veth_pair();
+  virtual ~veth_pair();
   veth_pair(const veth_pair&) = delete;
   veth_pair& operator=(const veth_pair&) = delete;
 
@@ -49,11 +49,31 @@ class veth_pair {
 
   std::filesystem::path file(const std::string& name) const { return dir_ / name; }
 
- private:
+ protected:
+  struct empty {};
+  /// The namespaces, with nothing in them but lo.
+  explicit veth_pair(empty);
   std::string name(bool first) const { return prefix_ + (first ? "a" : "b"); }
+  /// Of a third one, that a derived class may make.
+  std::string router_name() const { return prefix_ + "r"; }
+  static int run_ip(const words& arguments, const redirects& files = {});
 
+ private:
   temp_dir dir_;
   std::string prefix_;
+};
+
+/// Two hosts with a kernel in between that forwards: two links, each 10.19.N.0/24 and 10.77.N.0/24.
+class routed_pair : public veth_pair {
+ public:
+  /// `mtu` of all interfaces; `route_mtu` of what is forwarded, where it is not 0.
+  explicit routed_pair(unsigned mtu = 1500, unsigned route_mtu = 0);
+  ~routed_pair() override;
+
+  static std::string nd_address(bool first) { return first ? "10.19.1.1" : "10.19.2.1"; }
+  static std::string kernel_address(bool first) { return first ? "10.77.1.1" : "10.77.2.1"; }
+  static std::string gateway(bool first) { return first ? "10.19.1.254" : "10.19.2.254"; }
+  static std::string kernel_gateway(bool first) { return first ? "10.77.1.254" : "10.77.2.254"; }
 };
 
 }  // namespace nd::e2e

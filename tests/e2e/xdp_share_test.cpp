@@ -9,10 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <future>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
+#include <vector>
 
 #include "veth_pair.hpp"
 
@@ -124,8 +128,45 @@ unsigned ping(const veth_pair& pair) {
   return answered;
 }
 
+/// A TCP transfer from the second host's kernel to the first one's, and pings beside it.
+void use_kernel(const veth_pair& pair) {
+  std::promise<void> listening;
+  auto receiver = std::async(std::launch::async, [&] { return receive_tcp(pair, listening); });
+  listening.get_future().wait();
+  auto sender = std::async(std::launch::async, [&] { return send_tcp(pair); });
+  auto pinger = std::async(std::launch::async, [&] { return ping(pair); });
+  CHECK(sender.get() == blocks * block);
+  CHECK(receiver.get() == blocks * block);
+  CHECK(pinger.get() == pings);
+}
+
 std::size_t lines(const std::filesystem::path& path) {
   return static_cast<std::size_t>(std::ranges::count(read_file(path), '\n'));
+}
+
+/// Waits until nd-echo has written so many lines, one an --interval.
+void wait_for_lines(const std::filesystem::path& path, std::size_t count) {
+  for (int tries = 0; tries < 500 && lines(path) < count; ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  REQUIRE(lines(path) >= count);
+}
+
+/// The Gbit/s of the lines from `first` on that nd-echo --interval has written.
+std::vector<double> rates(const std::filesystem::path& path, std::size_t first, std::size_t end) {
+  std::istringstream text(read_file(path));
+  std::vector<double> out;
+  std::string line;
+  for (std::size_t i = 0; i < end && std::getline(text, line); ++i) {
+    double at = 0, rate = 0;
+    REQUIRE(std::sscanf(line.c_str(), "%lf s %lf Gbit/s", &at, &rate) == 2);
+    if (i >= first) out.push_back(rate);
+  }
+  return out;
+}
+
+double median(std::vector<double> of) {
+  std::ranges::sort(of);
+  return of.at(of.size() / 2);
 }
 
 }  // namespace
@@ -150,19 +191,10 @@ TEST_CASE("kernel TCP and ping go on while ND runs on the interface by af_xdp", 
   REQUIRE(wait_for_text(pair.file("client.err"), "Gbit/s"));
   CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") != std::string::npos);
 
-  std::promise<void> listening;
-  auto receiver = std::async(std::launch::async, [&] { return receive_tcp(pair, listening); });
-  listening.get_future().wait();
-  auto sender = std::async(std::launch::async, [&] { return send_tcp(pair); });
-  auto pinger = std::async(std::launch::async, [&] { return ping(pair); });
-  CHECK(sender.get() == blocks * block);
-  CHECK(receiver.get() == blocks * block);
-  CHECK(pinger.get() == pings);
+  use_kernel(pair);
   // ND has not stopped meanwhile: another line every 100 ms.
   const std::size_t said = lines(pair.file("client.err"));
-  for (int tries = 0; tries < 100 && lines(pair.file("client.err")) == said; ++tries)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  CHECK(lines(pair.file("client.err")) > said);
+  wait_for_lines(pair.file("client.err"), said + 1);
 
   client.signal(SIGINT);
   check_end(client, 0, pair.file("client.err"));
@@ -173,6 +205,51 @@ TEST_CASE("kernel TCP and ping go on while ND runs on the interface by af_xdp", 
   CHECK(j["goodput_gbps"].get<double>() > 0.01);
   // The program goes with the process.
   CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") == std::string::npos);
+}
+
+TEST_CASE("ND keeps its goodput while the kernel uses the interface beside it", "[veth]") {
+  ND_NEEDS_VETH();
+  const veth_pair pair;
+  const words patient{"--set", "peer_timeout=10s"};
+  words server_words{"--server", "--once"};
+  words client_words{"--client",   veth_pair::nd_address(true),
+                     "--mode",     "stream",
+                     "--duration", "60s",
+                     "--interval", "0.1"};
+  for (words* w : {&server_words, &client_words})
+    w->insert(w->end(), patient.begin(), patient.end());
+  process server(pair.command("ND_ECHO", true, vdev, server_words),
+                 {.err = pair.file("server.err")});
+  const auto out = pair.file("client.out");
+  process client(pair.command("ND_ECHO", false, vdev, client_words),
+                 {.out = out, .err = pair.file("client.err")});
+  REQUIRE(wait_for_text(out, "Gbit/s"));
+
+  // In turns, so that what else the machine does meets both.
+  constexpr std::size_t phase = 7;
+  std::vector<double> alone, beside;
+  unsigned uses = 0;
+  for (int turn = 0; turn < 6; ++turn) {
+    // The line that is under way belongs to the turn before.
+    const std::size_t first = lines(out) + 1;
+    const bool busy = turn % 2 == 1;
+    while (busy && lines(out) < first + phase) {
+      use_kernel(pair);
+      ++uses;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    wait_for_lines(out, first + phase);
+    std::ranges::copy(rates(out, first, first + phase), std::back_inserter(busy ? beside : alone));
+  }
+  client.signal(SIGINT);
+  check_end(client, 0, pair.file("client.err"));
+  check_end(server, 0, pair.file("server.err"));
+  WARN("ND over af_xdp: " << median(alone) << " Gbit/s alone, " << median(beside)
+                          << " Gbit/s while the kernel moved " << uses << " x 1 MiB by TCP and "
+                          << uses * pings << " pings over the same interface");
+  CHECK(median(alone) > 0.01);
+  // Generous: the kernel traffic takes its part of the cores, which may be two.
+  CHECK(median(beside) > median(alone) * 0.6);
 }
 
 TEST_CASE("one process an interface, and what a killed one left is removed", "[veth]") {

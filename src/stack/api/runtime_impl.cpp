@@ -79,6 +79,8 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
     apply_dev(config_);
   }
   values_ = settings(config_.values());
+  if (!values_.ring.empty() && !values_.dev.empty())
+    refuse("setting ring: that is instead of a device; leave dev out");
   // All that can be refused without the EAL is refused before it starts.
   parse_ip(values_.ip, address_);
   const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
@@ -93,6 +95,10 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   eal_ = eal_of_app ? std::make_unique<pmd::eal>() : std::make_unique<pmd::eal>(config_.eal_args());
   pmd::register_thread();
   clock_.emplace();
+  if (!values_.ring.empty()) {
+    ring_ = std::make_unique<pmd::ring_end>(values_.ring);
+    values_.port = ring_->port();
+  }
   const std::uint16_t mtu = pmd::port_mtu(values_);
   std::string suffix("-");
   suffix += std::to_string(values_.port);
@@ -141,6 +147,7 @@ runtime_impl::~runtime_impl() {
   }
   host_.reset();
   port_.reset();
+  if (ring_ != nullptr) ring_->keep(std::move(rx_pool_));
 }
 
 int runtime_impl::lcore_loop(void* self) {

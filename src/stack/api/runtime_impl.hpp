@@ -13,6 +13,7 @@
 #include "pmd_glue/clock.hpp"
 #include "pmd_glue/eal.hpp"
 #include "pmd_glue/mempool.hpp"
+#include "pmd_glue/ring_end.hpp"
 #include "pmd_glue/shared_interface.hpp"
 
 namespace nd::api {
@@ -77,6 +78,7 @@ class runtime_impl {
   std::vector<std::string> args_;
   std::optional<pmd::tsc_clock> clock_;  ///< runs from the EAL's start on
   core::host_address address_;
+  std::unique_ptr<pmd::ring_end> ring_;
   pmd::mempool_ptr rx_pool_;
   pmd::mempool_ptr tx_pool_;
   pmd::mempool_ptr packet_pool_;

@@ -45,6 +45,21 @@ log_line describe(const event& e, const std::string& own) {
                           ip, own)};
     case event_kind::gateway_silent:
       return {log_level::warning, fmt::format("the gateway {} does not answer ARP", ip)};
+    case event_kind::mtu_differs:
+      return {
+          log_level::notice,
+          fmt::format("the MTU of {} is {}, of this host {}: the smaller one holds between them",
+                      ip, e.bytes, e.limit)};
+    case event_kind::path_mtu_limited:
+      return {log_level::warning,
+              fmt::format("packets above some {} bytes do not reach {}, though both ends take {}: "
+                          "something on the way has a smaller MTU",
+                          e.bytes, ip, e.limit)};
+    case event_kind::frame_cut:
+      return {log_level::warning,
+              fmt::format("{} sends packets of {} bytes, of which this host's device keeps {}: "
+                          "they are lost; a smaller MTU there, or a larger one here",
+                          ip, e.bytes, e.limit)};
   }
   return {log_level::error, "unknown event"};
 }

@@ -20,14 +20,19 @@ enum class event_kind : std::uint8_t {
   off_link_neighbor,  ///< `ip` at `mac` takes this host for its neighbour, but is none of ours
   no_route,           ///< `ip` is not on the link, and there is no gateway
   gateway_silent,     ///< `ip`, the gateway, does not answer ARP
+  mtu_differs,        ///< the device of `ip` takes `bytes`, this host's `limit`
+  path_mtu_limited,   ///< of packets to `ip` none above `bytes` arrives; both ends take `limit`
+  frame_cut,          ///< `ip` sent `bytes`, of which the device has kept `limit`
 };
-inline constexpr std::size_t event_kinds = 8;
+inline constexpr std::size_t event_kinds = 11;
 
 struct event {
   event_kind kind{};
   std::uint32_t ip = 0;
   mac_address mac{};
   mac_address before{};
+  std::uint32_t bytes = 0;  ///< of an IP packet, as is
+  std::uint32_t limit = 0;
 };
 
 /// What the network can provoke is bounded: of each kind one every `quiet`, the rest shows in

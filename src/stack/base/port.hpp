@@ -35,6 +35,8 @@ class port {
   /// Once a poll iteration, also when nothing is sent: frames held back may leave now.
   virtual void tick(instant now) = 0;
   virtual bool link_up() const noexcept = 0;
+  /// Frames taken that the driver then would not send.
+  virtual std::uint64_t tx_refused() const noexcept { return 0; }
 };
 
 }  // namespace nd

@@ -139,4 +139,8 @@ void settings::set(std::string_view setting_name, std::string_view value) {
   refuse_name(setting_name);
 }
 
+nd::address settings::own_address() const {
+  return nd::address(std::string_view(ip).substr(0, ip.find('/')));
+}
+
 }  // namespace nd

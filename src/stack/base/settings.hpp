@@ -7,6 +7,7 @@
 
 #include "base/time.hpp"
 #include "nd/config.hpp"
+#include "nd/endpoint.hpp"
 
 namespace nd {
 
@@ -31,6 +32,9 @@ struct settings {
   void set(std::string_view name, std::string_view value);
   /// Throws likewise where there is no such setting.
   static void check_name(std::string_view name);
+
+  /// The address of `ip` without its prefix; the runtime has checked it.
+  nd::address own_address() const;
 };
 
 }  // namespace nd

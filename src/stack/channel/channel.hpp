@@ -125,6 +125,7 @@ class channel {
 
   /// Payload bytes of a record that fills a packet of the path's MTU.
   std::uint16_t max_payload() const noexcept;
+  const path_mtu& mtu() const noexcept { return mtu_; }
   std::uint64_t bytes_in_flight() const noexcept { return sent_.bytes_in_flight(); }
   const rtt_estimator& rtt() const noexcept { return rtt_; }
   const congestion_control& congestion() const noexcept { return *congestion_; }

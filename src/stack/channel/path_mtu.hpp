@@ -27,17 +27,24 @@ class path_mtu {
       : current_(std::min(base, limit)), limit_(limit), too_large_(limit + 1) {}
 
   std::uint16_t current() const noexcept { return current_; }
+  std::uint16_t limit() const noexcept { return limit_; }
+  /// The search is over, and the path takes less than the devices at its ends: probes said so. Of a
+  /// black hole alone congestion may be the reason.
+  bool limited() const noexcept { return probe_failed_ && ended_below_limit(); }
 
   /// The size to probe now; 0: nothing to probe.
   std::uint16_t wanted_probe(instant now) noexcept {
     if (in_flight_) return 0;
-    if (searched() && now >= raise_at_) too_large_ = limit_ + 1;
+    if (searched() && now >= raise_at_) {
+      too_large_ = limit_ + 1;
+      probe_failed_ = false;
+    }
     if (searched()) return 0;
     return candidate();
   }
   /// When wanted_probe() may change with time alone.
   instant next_deadline() const noexcept {
-    return searched() && current_ + step <= limit_ ? raise_at_ : instant::never();
+    return ended_below_limit() ? raise_at_ : instant::never();
   }
 
   void on_probe_sent() noexcept { in_flight_ = true; }
@@ -54,6 +61,7 @@ class path_mtu {
     if (++losses_ < max_probes) return;
     losses_ = 0;
     too_large_ = std::min<std::uint32_t>(too_large_, size);
+    probe_failed_ = true;
     if (searched()) raise_at_ = now + raise_interval;
   }
 
@@ -72,6 +80,7 @@ class path_mtu {
   static constexpr std::uint32_t step = 32;  // finer than this gains nothing
 
   bool searched() const noexcept { return current_ >= limit_ || current_ + step >= too_large_; }
+  bool ended_below_limit() const noexcept { return searched() && current_ + step <= limit_; }
   std::uint16_t candidate() const noexcept {
     if (too_large_ > limit_) return limit_;
     return static_cast<std::uint16_t>((current_ + too_large_) / 2);
@@ -83,6 +92,7 @@ class path_mtu {
   instant raise_at_;
   int losses_ = 0;
   bool in_flight_ = false;
+  bool probe_failed_ = false;  ///< since the last raise, a size was given up
 };
 
 }  // namespace nd::core

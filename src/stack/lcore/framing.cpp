@@ -101,8 +101,7 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
   frame = frame.subspan(sizeof(wire::ethernet_header));
   if (frame.size() < sizeof(wire::ipv4_header)) return frame_verdict::malformed;
   const auto& ip = wire::at<wire::ipv4_header>(static_cast<const void*>(frame.data()));
-  if (ip.version_length != wire::ipv4_no_options || ip.total_length < sizeof ip ||
-      ip.total_length > frame.size())
+  if (ip.version_length != wire::ipv4_no_options || ip.total_length < sizeof ip)
     return frame_verdict::malformed;
   if (wire::ipv4_checksum(ip) != 0) return frame_verdict::bad_checksum;
   if (ip.destination != host.ip) return frame_verdict::not_ours;
@@ -112,6 +111,11 @@ frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet
 
   out.source_mac = ethernet.source;
   out.source_ip = ip.source;
+  out.length = ip.total_length;
+  if (ip.total_length > frame.size()) {
+    out.bytes = frame.subspan(sizeof ip);
+    return frame_verdict::cut;
+  }
   out.congestion_experienced = (ip.dscp_ecn & wire::ecn_mask) == wire::ecn_ce;
   // What Ethernet padded behind the IP packet is not part of it.
   out.bytes = frame.first(ip.total_length).subspan(sizeof ip);

@@ -53,13 +53,23 @@ struct received_packet {
   std::span<std::byte> bytes;  ///< from the channel header on, or ICMP's
   mac_address source_mac{};
   std::uint32_t source_ip = 0;
+  std::uint16_t length = 0;  ///< of the IP packet, as its header says
   bool congestion_experienced = false;
   bool checksummed = true;  ///< encap udp: the checksum was there (and right)
 };
 
-enum class frame_verdict : std::uint8_t { nd_packet, arp, icmp, not_ours, malformed, bad_checksum };
+enum class frame_verdict : std::uint8_t {
+  nd_packet,
+  arp,
+  icmp,
+  not_ours,
+  malformed,
+  bad_checksum,
+  cut,  ///< for us, but its end is missing
+};
 
-/// Looks at a frame in one segment. `out` is filled in for nd_packet and icmp.
+/// Looks at a frame in one segment. `out` is filled in for nd_packet and icmp; for a packet that
+/// was cut, with its source and what there is of it behind the IP header.
 frame_verdict parse_frame(rte_mbuf* m, const host_address& host, received_packet& out) noexcept;
 
 /// Makes an ICMP echo request, as parse_frame() left it, the reply to its sender.

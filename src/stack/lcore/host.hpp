@@ -92,6 +92,8 @@ class host {
  private:
   static constexpr std::size_t burst = 32;
   static constexpr std::size_t tx_budget = 64;  ///< packets a turn
+  /// How long a link may take to come up before somebody who waits for it is told.
+  static constexpr duration link_grace = duration::milliseconds(500);
   /// Of one peer; it may open no more.
   static constexpr std::size_t max_channels_per_class = 64;
 
@@ -125,6 +127,8 @@ class host {
   void on_no_neighbor(instant now, std::uint32_t ip);
   void fail_unreachable(instant now, std::uint32_t ip);
   void on_neighbor_timer(instant now);
+  void ask_neighbors(instant now);
+  bool is_waiting() const noexcept;
   void on_arp(instant now, mbuf_ptr frame);
   void on_address_conflict(instant now, const mac_address& other);
   void announce();
@@ -132,6 +136,9 @@ class host {
                 const mac_address& target_mac, std::uint32_t target_ip);
   void on_icmp(instant now, mbuf_ptr frame, const received_packet& in);
   void watch(instant now);
+  void on_cut(instant now, const received_packet& in);
+  void on_peer_mtu(instant now, const peer& p, std::uint16_t mtu);
+  void watch_path_mtu(instant now, channel_entry& entry);
   void on_link(instant now, bool up);
   void on_device_gone(instant now);
 
@@ -202,6 +209,8 @@ class host {
   timer watch_wake_{timer::owner_kind::watch, nullptr};
   event_queue events_;
   bool link_up_;
+  bool link_down_told_ = false;
+  instant tell_link_down_at_ = instant::never();  ///< somebody needs a link that was never there
   bool device_gone_ = false;
 
   std::unordered_map<std::uint32_t, std::unique_ptr<peer>> peers_;

@@ -107,6 +107,7 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     }
     entry = create_channel(p, in.source_mac, echo->traffic_class);
     ++stats_.handshakes_accepted;
+    on_peer_mtu(now, p, echo->mtu);
   }
   entry->chan.accept(now, *echo);
   entry->route.checksum = entry->chan.checksummed();
@@ -134,6 +135,7 @@ void host::on_handshake_answer(instant now, channel_entry& entry, wire::packet_k
     p.classes[entry.chan.traffic_class()].channels.push_back(&entry);
   }
   p.epoch = body.epoch;
+  on_peer_mtu(now, p, body.mtu);
   entry.route.checksum = entry.chan.checksummed();
   update_peer(p);
 }

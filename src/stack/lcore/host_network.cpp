@@ -76,6 +76,19 @@ void host::on_neighbor_timer(instant now) {
       break;
     case address_guard::frame::announcement: announce(); break;
   }
+  // Without a link nobody can answer: who asks waits for it, until the connect_timeout.
+  if (link_up_) {
+    ask_neighbors(now);
+  } else if (!link_down_told_ && tell_link_down_at_.is_never()) {
+    tell_link_down_at_ = now + link_grace;
+  }
+  const instant next = link_up_ ? neighbors_.next_deadline() : instant::never();
+  timers_.arm_no_later(neighbor_wake_, earlier(next, guard_.next_deadline()));
+  // The kernel's answer, or the link, is looked for soon.
+  if (is_waiting()) timers_.arm_no_later(watch_wake_, now);
+}
+
+void host::ask_neighbors(instant now) {
   neighbors_.on_timer(
       now,
       [this](std::uint32_t ip) {
@@ -85,9 +98,11 @@ void host::on_neighbor_timer(instant now) {
         ++stats_.arp_requests_sent;
       },
       [this, now](std::uint32_t ip) { on_no_neighbor(now, ip); });
-  timers_.arm_no_later(neighbor_wake_, earlier(neighbors_.next_deadline(), guard_.next_deadline()));
-  // The kernel's answer is looked for soon.
-  if (config_.kernel != nullptr && neighbors_.asking()) timers_.arm_no_later(watch_wake_, now);
+}
+
+/// For news that come between two ordinary looks.
+bool host::is_waiting() const noexcept {
+  return neighbors_.asking() && (config_.kernel != nullptr || !link_up_);
 }
 
 // --- ARP ----------------------------------------------------------------------------------------
@@ -182,6 +197,36 @@ void host::on_icmp(instant now, mbuf_ptr frame, const received_packet& in) {
   ++stats_.icmp_echo_answered;
 }
 
+// --- Sizes of packets ---------------------------------------------------------------------------
+
+/// A frame that was larger than the device's buffers.
+void host::on_cut(instant now, const received_packet& in) {
+  ++stats_.drop_cut;
+  const std::size_t kept = in.bytes.size() + sizeof(wire::ipv4_header);
+  events_.push(now, {.kind = event_kind::frame_cut,
+                     .ip = in.source_ip,
+                     .bytes = in.length,
+                     .limit = static_cast<std::uint32_t>(kept)});
+}
+
+void host::on_peer_mtu(instant now, const peer& p, std::uint16_t mtu) {
+  const std::uint16_t own = port_.capabilities().mtu;
+  if (mtu == own) return;
+  ++stats_.mtu_differs;
+  events_.push(now, {.kind = event_kind::mtu_differs, .ip = p.ip, .bytes = mtu, .limit = own});
+}
+
+void host::watch_path_mtu(instant now, channel_entry& entry) {
+  const path_mtu& mtu = entry.chan.mtu();
+  const bool limited = entry.chan.state() == channel_state::open && mtu.limited();
+  if (std::exchange(entry.mtu_limited, limited) || !limited) return;
+  ++stats_.path_mtu_limited;
+  events_.push(now, {.kind = event_kind::path_mtu_limited,
+                     .ip = entry.owner.ip,
+                     .bytes = mtu.current(),
+                     .limit = mtu.limit()});
+}
+
 // --- The link -----------------------------------------------------------------------------------
 
 /// What became of the device and the kernel's interface since the last look.
@@ -200,19 +245,32 @@ void host::watch(instant now) {
       }
     }
   }
-  const bool waiting = config_.kernel != nullptr && neighbors_.asking();
-  timers_.arm_no_later(watch_wake_,
-                       now + (waiting ? duration::milliseconds(1) : config_.watch_interval));
+  if (now >= tell_link_down_at_) {
+    tell_link_down_at_ = instant::never();
+    link_down_told_ = true;
+    events_.push(now, {.kind = event_kind::link_down});
+  }
+  stats_.tx_refused += port_.tx_refused() - stats_.tx_refused.value();
+  for (const auto& entry : channels_)
+    if (entry != nullptr) watch_path_mtu(now, *entry);
+  // A look at the kernel's news is cheaper than one at the device.
+  const duration soon = duration::milliseconds(config_.kernel != nullptr ? 1 : 10);
+  timers_.arm_no_later(watch_wake_, now + (is_waiting() ? soon : config_.watch_interval));
 }
 
 void host::on_link(instant now, bool up) {
   if (up == link_up_) return;
   link_up_ = up;
-  events_.push(now, {.kind = up ? event_kind::link_up : event_kind::link_down});
+  tell_link_down_at_ = instant::never();
   if (!up) {
     ++stats_.link_downs;
+    link_down_told_ = true;
+    events_.push(now, {.kind = event_kind::link_down});
     return;
   }
+  if (std::exchange(link_down_told_, false)) events_.push(now, {.kind = event_kind::link_up});
+  neighbors_.start_over(now);
+  timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
   // There may be another switch behind it, which does not know where we are.
   const bool kernel_announces = config_.kernel != nullptr && config_.kernel->has_our_address();
   if (config_.values.arp_probes > 0 && !kernel_announces) announce();

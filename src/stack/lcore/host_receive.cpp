@@ -35,6 +35,7 @@ void host::on_frame(instant now, mbuf_ptr frame) {
     case frame_verdict::icmp: return on_icmp(now, std::move(frame), in);
     case frame_verdict::not_ours: ++stats_.drop_not_ours; return;
     case frame_verdict::malformed: ++stats_.drop_malformed; return;
+    case frame_verdict::cut: return on_cut(now, in);
     case frame_verdict::bad_checksum: ++stats_.drop_checksum; return;
   }
 }

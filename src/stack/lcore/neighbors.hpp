@@ -83,6 +83,16 @@ class neighbor_table {
 
   bool asking() const noexcept { return asking_ > 0; }
 
+  /// There was no link: what is being asked for is due now, with all its tries.
+  void start_over(instant now) noexcept {
+    if (asking_ == 0) return;
+    for (auto& [ip, n] : entries_) {
+      if (!n.asking) continue;
+      n.tries_left = tries_;
+      n.next_request = now;
+    }
+  }
+
   instant next_deadline() const noexcept {
     instant next = instant::never();
     if (asking_ == 0) return next;

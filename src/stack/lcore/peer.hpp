@@ -24,6 +24,7 @@ struct channel_entry {
   peer& owner;
   packet_route route;
   std::uint16_t payload = 0;  ///< max_payload() as its sockets know it
+  bool mtu_limited = false;   ///< its path takes less than both ends, and that was told
   bool active = false;        ///< in the host's list of channels to look at in this turn
   timer wake{timer::owner_kind::channel, this};
 };

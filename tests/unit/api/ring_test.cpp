@@ -1,7 +1,4 @@
-// The public API, two hosts in one process and one thread, joined by net_ring.
-#include <rte_eth_ring.h>
-#include <rte_mbuf.h>
-
+// The public API, two hosts in one process and one thread, joined by the setting `ring`.
 #include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
@@ -13,56 +10,23 @@ namespace {
 
 using nd::errc;
 
-/// Two ethdev ports, back to back.
-class ring_cable {
- public:
-  ring_cable() {
-    // The vdevs of rte_eth_from_rings() outlive their ports: each cable has names of its own.
-    static int cables = 0;
-    const std::string name = "cable" + std::to_string(cables++) + "_";
-    for (std::size_t i = 0; i < 2; ++i)
-      rings_[i] = rte_ring_create((name + std::to_string(i)).c_str(), 1024, 0,
-                                  RING_F_SP_ENQ | RING_F_SC_DEQ);
-    for (std::size_t i = 0; i < 2; ++i) {
-      rte_ring* const rx[] = {rings_[i]};
-      rte_ring* const tx[] = {rings_[1 - i]};
-      ports_[i] = rte_eth_from_rings(("net_" + name + std::to_string(i)).c_str(), rx, 1, tx, 1, 0);
-      REQUIRE(ports_[i] >= 0);
-    }
-  }
-  ~ring_cable() {
-    // What was sent to a host that has ended.
-    for (rte_ring* r : rings_) {
-      void* frame = nullptr;
-      while (rte_ring_dequeue(r, &frame) == 0) rte_pktmbuf_free(static_cast<rte_mbuf*>(frame));
-      rte_ring_free(r);
-    }
-  }
-  ring_cable(const ring_cable&) = delete;
-  ring_cable& operator=(const ring_cable&) = delete;
-
-  nd::config config_of(std::size_t end, const std::string& encap, const std::string& mtu) const {
-    nd::config c;
-    c.set("port", std::to_string(ports_[end]))
-        .set("ip", "10.0.0." + std::to_string(end + 1) + "/24")
-        .set("encap", encap)
-        .set("mtu", mtu)
-        .set("rx_mbufs", "1024")
-        .set("tx_mbufs", "1024")
-        .set("seed", "7");
-    return c;
-  }
-
- private:
-  std::array<rte_ring*, 2> rings_{};
-  std::array<int, 2> ports_{};
-};
+nd::config config_of(int host, const std::string& encap, const std::string& mtu) {
+  nd::config c;
+  c.set("ring", "cable")
+      .set("ip", "10.0.0." + std::to_string(host) + "/24")
+      .set("encap", encap)
+      .set("mtu", mtu)
+      .set("rx_mbufs", "1024")
+      .set("tx_mbufs", "1024")
+      .set("seed", "7");
+  return c;
+}
 
 /// Both hosts, polled in turns.
 struct two_hosts {
   explicit two_hosts(const std::string& encap = "ip", const std::string& mtu = "1500")
-      : server(nd::existing_eal, cable.config_of(0, encap, mtu)),
-        client(nd::existing_eal, cable.config_of(1, encap, mtu)) {}
+      : server(nd::existing_eal, config_of(1, encap, mtu)),
+        client(nd::existing_eal, config_of(2, encap, mtu)) {}
 
   template <class Done>
   bool until(Done&& done) {
@@ -92,7 +56,6 @@ struct two_hosts {
     return {std::move(s), std::move(*accepted)};
   }
 
-  ring_cable cable;
   nd::runtime server;
   nd::runtime client;
 };
@@ -260,4 +223,22 @@ TEST_CASE("an address that nobody has is unreachable") {
   CHECK(ec == errc::host_unreachable);
   s.connect({"192.168.1.1", 4000}, ec);
   CHECK(ec == errc::host_unreachable);
+}
+
+TEST_CASE("a ring has two ends, which come and go") {
+  const nd::config c = config_of(1, "ip", "1500");
+  std::optional<nd::runtime> first(std::in_place, nd::existing_eal, c);
+  for (int restarts = 0; restarts < 5; ++restarts) {
+    nd::runtime second(nd::existing_eal, config_of(2, "ip", "1500"));
+    CHECK_THROWS_WITH(nd::runtime(nd::existing_eal, c),
+                      Catch::Contains("two runtimes of this process have its ends already"));
+    // Frames to the one that stays are still on the wire when their sender goes.
+    nd::socket s(second);
+    s.non_blocking(true);
+    std::error_code ec;
+    s.connect({"10.0.0.1", 4000}, ec);
+    for (int turns = 0; turns < 10; ++turns) second.poll();
+  }
+  first.reset();
+  const nd::runtime again(nd::existing_eal, c);
 }

@@ -153,3 +153,30 @@ TEST_CASE("nd-cat: what it says") {
   CHECK(half.find("[###############...............]  50 %") == 0);
   CHECK(progress_line({500, 0}, 1s, std::nullopt).find('[') == std::string::npos);
 }
+
+TEST_CASE("nd-cat: SHA-256 of what went each way") {
+  fake_network net(1);
+  fake_stream a = net.connect({}, echo::mode::stream);
+  fake_stream b = std::move(net.accepted.front());
+  const std::string text = "abc";  // FIPS 180-4's example
+  const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
+  const int in = temporary({bytes, bytes + text.size()});
+  const int empty = temporary({});
+  source from(in), nothing(empty);
+  sink a_out(temporary({})), b_out(temporary({}));
+  digests at_a, at_b;
+  transfer<fake_stream> left(a, from, a_out, &at_a);
+  transfer<fake_stream> right(b, nothing, b_out, &at_b);
+  bool going = true;
+  for (int turns = 0; turns < 10000 && going; ++turns) {
+    const bool l = left.step();
+    going = right.step() || l;
+  }
+  const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  CHECK(at_a.sent.text() == abc);
+  CHECK(at_b.received.text() == abc);
+  CHECK(at_b.sent.text() == nd::apps::sha256().text());
+  CHECK(at_a.received.text() != abc);
+  ::close(in);
+  ::close(empty);
+}

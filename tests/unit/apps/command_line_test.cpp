@@ -68,6 +68,10 @@ TEST_CASE("command line: roles, defaults, and ND options that are left alone") {
   CHECK(read({"--client", "10.0.0.1", "--mode", "pipeline"}).result.depth == 32);
   CHECK(read({"--server", "--size", "1K", "--size", "2K"}).result.size == 2048);
   CHECK(read({"--demo"}).result.duration == std::chrono::seconds(1));
+  CHECK_FALSE(read({"--demo"}).result.ring);
+  CHECK(read({"--demo=ring"}).result.ring);
+  CHECK(for_mode(read({"--demo=ring"}).result, mode::stream).size == 65536);
+  CHECK(for_mode(read({"--demo=ring", "--size", "9"}).result, mode::stream).size == 9);
   CHECK(read({"--demo", "--duration", "3"}).result.duration == std::chrono::seconds(3));
 }
 
@@ -78,6 +82,7 @@ TEST_CASE("command line: what is wrong is refused before there is an EAL") {
       {"--server", "--size", "big"},
       {"--server", "--mode", "echo"},
       {"--server", "--port", "0"},
+      {"--demo=wire"},
       {"--server", "--duration", "fast"},
       {"--server", "--conections", "3"},
       {"--server", "left-over"},

@@ -153,3 +153,22 @@ TEST_CASE("a probe that was in flight when the hole was noticed does no harm", "
   CHECK(mtu.current() <= 2000);
   CHECK(mtu.current() + 32 >= 2000);
 }
+
+TEST_CASE("a path is called limited by probes that fail, not by losses alone", "[path_mtu]") {
+  path_mtu mtu(1500);
+  CHECK_FALSE(mtu.limited());
+  search(mtu, 1500, start);
+  CHECK_FALSE(mtu.limited());
+  REQUIRE(mtu.on_black_hole(start));
+  search(mtu, 1500, start);
+  CHECK(mtu.current() > 1450);  // 1500 is not tried again so soon
+  CHECK(mtu.current() < 1500);
+  CHECK_FALSE(mtu.limited());
+  REQUIRE(mtu.on_black_hole(start));
+  search(mtu, 1300, start);
+  CHECK(mtu.limited());
+  const instant later = start + path_mtu::raise_interval;
+  search(mtu, 1500, later);
+  CHECK(mtu.current() == 1500);
+  CHECK_FALSE(mtu.limited());
+}

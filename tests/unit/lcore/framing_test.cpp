@@ -58,3 +58,28 @@ TEST_CASE("a device that vouches for a UDP checksum is believed") {
   received_packet packet;
   CHECK(parse_frame(m.get(), receiver, packet) == frame_verdict::bad_checksum);
 }
+
+TEST_CASE("a packet of which the device has kept the beginning is told from one that cannot be") {
+  test::pool pool(16);
+  const mbuf_ptr m = frame(pool, false);
+  const std::uint16_t whole = m->data_len;
+  received_packet packet;
+  for (std::uint16_t left = whole; left-- > 0;) {
+    m->data_len = left;
+    m->pkt_len = left;
+    CAPTURE(left);
+    const frame_verdict v = parse_frame(m.get(), receiver, packet);
+    CHECK(v == (left < sizeof(wire::ethernet_header) + sizeof(wire::ipv4_header)
+                    ? frame_verdict::malformed
+                    : frame_verdict::cut));
+    if (v != frame_verdict::cut) continue;
+    CHECK(packet.source_ip == sender.ip);
+    CHECK(packet.length == whole - sizeof(wire::ethernet_header));
+  }
+  // One that is cut and somebody else's is somebody else's.
+  host_address other = receiver;
+  other.ip += 1;
+  m->data_len = static_cast<std::uint16_t>(whole - 1);
+  m->pkt_len = m->data_len;
+  CHECK(parse_frame(m.get(), other, packet) == frame_verdict::not_ours);
+}

@@ -169,6 +169,72 @@ TEST_CASE("An answer with an MTU that cannot be is not believed", "[pair][handsh
   CHECK(p.stats(0).data_packets_sent.value() == 0);
 }
 
+TEST_CASE("A peer with another MTU is told of, at both ends", "[pair][handshake]") {
+  const auto mtu = static_cast<std::uint16_t>(GENERATE(1400, 9000));
+  const auto teller = static_cast<std::size_t>(GENERATE(0, 1));  // host 0 calls
+  CAPTURE(mtu, teller);
+  host_pair p;
+  p.net.on_frame = [&](made_frame& f, frame_fate&) {
+    const bool its = teller == 0
+                         ? f.is(wire::packet_kind::cookie_ack)
+                         : f.is(wire::packet_kind::init) || f.is(wire::packet_kind::cookie_echo);
+    if (!its) return;
+    wire::handshake_body body = body_of(f);
+    body.mtu = mtu;
+    rewrite_handshake(f, body);
+  };
+  {
+    connection c(p);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::vector<event> events = p.host(i).take_events();
+      CHECK(p.stats(i).mtu_differs.value() == (i == teller ? 1U : 0U));
+      REQUIRE(events.size() == (i == teller ? 1U : 0U));
+      if (i != teller) continue;
+      CHECK(events[0].kind == event_kind::mtu_differs);
+      CHECK(events[0].ip == host_pair::ip_of(1 - teller));
+      CHECK(events[0].bytes == mtu);
+      CHECK(events[0].limit == 1500);
+    }
+    p.net.on_frame = nullptr;
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("A path that takes less than both ends is told of once", "[pair][handshake]") {
+  const auto real = static_cast<std::size_t>(GENERATE(1500, 1480, 1350, 1200));
+  CAPTURE(real);
+  host_pair p({.configure = [](std::size_t, core::host_config& c) {
+    c.watch_interval = duration::milliseconds(10);
+  }});
+  p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+    fate.drop = f.bytes.size() > sizeof(wire::ethernet_header) + real;
+  };
+  {
+    connection c(p);
+    const std::vector<std::byte> data(50'000);
+    for (int i = 0; i < 30; ++i) {
+      c.client.write(data);
+      REQUIRE(read_all(p, c.server, data.size()).size() == data.size());
+      p.run_for(duration::milliseconds(20));
+    }
+    const bool told = real < 1500;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::vector<event> events = p.host(i).take_events();
+      CHECK(p.stats(i).path_mtu_limited.value() == (told ? 1U : 0U));
+      REQUIRE(events.size() == (told ? 1U : 0U));
+      if (!told) continue;
+      CHECK(events[0].kind == event_kind::path_mtu_limited);
+      CHECK(events[0].ip == host_pair::ip_of(1 - i));
+      CHECK(events[0].bytes <= real);
+      CHECK(events[0].bytes + 32 > real);  // how fine the search is
+      CHECK(events[0].limit == 1500);
+    }
+    p.net.on_frame = nullptr;
+  }
+  for (std::size_t i = 0; i < 2; ++i) p.stop(i);
+  CHECK(p.mbufs_in_use() == 0);
+}
+
 TEST_CASE("The smallest MTU that may be set works", "[pair][handshake]") {
   const auto mtu = static_cast<std::uint16_t>(GENERATE(576, 599, 600, 1199, 1201, 1220, 1231));
   CAPTURE(mtu);

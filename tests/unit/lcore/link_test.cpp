@@ -69,6 +69,63 @@ TEST_CASE("A link that goes down and up again is told once each; bytes arrive", 
   end(p);
 }
 
+/// Host 0 starts anew on a device without a link.
+struct started_without_link {
+  started_without_link()
+      : pair({.static_neighbors = false, .configure = [this](std::size_t i, core::host_config& c) {
+                c.watch_interval = duration::milliseconds(500);
+                if (restarted && i == 0) pair.device(0).up = false;
+              }}) {
+    pair.stop(0);
+    restarted = true;
+    pair.start(0);
+    pair.net.on_frame = [this](made_frame& f, frame_fate& fate) {
+      fate.drop = !pair.device(0).up;
+      if (f.from == 0) ++sent;
+    };
+  }
+  bool restarted = false;
+  int sent = 0;
+  host_pair pair;
+};
+
+TEST_CASE("A connect waits for the link that a NIC takes its time to have", "[pair][link]") {
+  const duration late = duration::milliseconds(GENERATE(5, 400, 2500));
+  CAPTURE(late.ns());
+  started_without_link s;
+  host_pair& p = s.pair;
+  {
+    app_listener listener(p.host(1), 80);
+    app_socket client = p.connect(0, 80);
+    p.run_for(late);
+    CHECK_FALSE(client.failed());
+    CHECK(s.sent == 0);  // a device without a link would keep what it is given
+    p.device(0).up = true;
+    // A look at the device every 10 ms, and nothing is lost any more.
+    CHECK(p.run_until([&] { return client.connected(); }, duration::milliseconds(20)));
+    const bool told = late > duration::milliseconds(500);
+    CHECK(kinds(p, 0) == (told ? std::vector{event_kind::link_down, event_kind::link_up}
+                               : std::vector<event_kind>{}));
+    CHECK(p.stats(0).link_downs.value() == 0);
+  }
+  end(p);
+}
+
+TEST_CASE("A connect without a link ends at its own time, and not as unreachable", "[pair][link]") {
+  started_without_link s;
+  host_pair& p = s.pair;
+  {
+    const instant start = p.now;
+    app_socket client = p.connect(0, 80);
+    REQUIRE(p.run_until([&] { return client.failed(); }, duration::seconds(5)));
+    CHECK(client.error() == errc::timed_out);
+    CHECK(p.now - start >= p.values.connect_timeout);
+    CHECK(kinds(p, 0) == std::vector{event_kind::link_down});
+    CHECK(p.stats(0).arp_failed.value() == 0);
+  }
+  end(p);
+}
+
 TEST_CASE("A removed interface ends all that waits on it with no_device", "[pair][link]") {
   made_kernel kernel;
   host_pair p(watching(&kernel));

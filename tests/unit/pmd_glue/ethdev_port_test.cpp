@@ -190,4 +190,43 @@ TEST_CASE("only offloads that the device has, and that are of use, are asked for
   CHECK(o.port->capabilities().tx_udp_checksum == used);
 }
 
+TEST_CASE("frames with an offload are prepared by the driver; one that it refuses is dropped") {
+  const bool udp = GENERATE(true, false);
+  const auto room = static_cast<std::uint16_t>(GENERATE(64, 3));
+  CAPTURE(udp, room);
+  fake_nic_traits traits;
+  traits.tx_room = room;
+  const auto number = [](const rte_mbuf& m) {
+    return *rte_pktmbuf_mtod_offset(&m, const std::uint8_t*, 60);
+  };
+  // The first, the last, and two in a row.
+  const std::set<int> bad{0, 5, 6, 11};
+  traits.refuses = [&](const rte_mbuf& m) { return bad.contains(number(m)); };
+  fake_nic nic(traits);
+  {
+    const opened o(nic, {{"encap", udp ? "udp" : "ip"}});
+    std::vector<rte_mbuf*> frames;
+    for (std::uint8_t i = 0; i < 12; ++i) {
+      frames.push_back(rte_pktmbuf_alloc(o.mbufs.get()));
+      std::memset(rte_pktmbuf_append(frames.back(), 100), i, 100);
+      if (!udp) continue;
+      frames.back()->ol_flags = RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV4;
+      frames.back()->l2_len = 14;
+      frames.back()->l3_len = 20;
+    }
+    for (int bursts = 0; bursts < 12 && !frames.empty(); ++bursts)
+      frames.erase(frames.begin(),
+                   frames.begin() + static_cast<long>(o.port->tx_burst(nd::instant{}, frames)));
+    CHECK(frames.empty());
+    CHECK(o.port->tx_refused() == (udp ? bad.size() : 0));
+    std::vector<int> left;
+    for (const auto& frame : nic.sent()) left.push_back(std::to_integer<int>(frame.at(60)));
+    CHECK(left == (udp ? std::vector{1, 2, 3, 4, 7, 8, 9, 10}
+                       : std::vector{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
+    CHECK((nic.prepares() > 0) == udp);
+    CHECK(nic.violations() == texts{});
+    CHECK(o.mbufs.in_use() == 0);
+  }
+}
+
 #endif  // ND_FAKE_NIC

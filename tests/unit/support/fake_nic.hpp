@@ -13,6 +13,7 @@
 #include <functional>
 #include <list>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -35,6 +36,9 @@ struct fake_nic_traits {
   bool virtual_wire = false;  ///< as virtio between guests: leaves checksums open, and says so
   /// A driver's own taste, asked after the general checks: a reason to refuse, or nullptr.
   std::function<const char*(const std::string& rule)> dislikes = nullptr;
+  /// Frames that the driver does not send with an offload.
+  std::function<bool(const rte_mbuf&)> refuses = nullptr;
+  std::uint16_t tx_room = 64;  ///< frames of a burst that it takes
 };
 
 class fake_nic {
@@ -82,6 +86,8 @@ class fake_nic {
   std::uint16_t rx_descriptors(std::uint16_t queue) const { return queues_.at(queue).descriptors; }
   std::uint16_t queue_count() const noexcept { return static_cast<std::uint16_t>(queues_.size()); }
 
+  /// How often the driver was asked to look at frames before they are sent.
+  std::uint64_t prepares() const noexcept { return prepares_; }
   /// Frames whose checksum this device filled in.
   std::uint64_t checksums_filled() const noexcept { return checksums_filled_; }
 
@@ -116,6 +122,7 @@ class fake_nic {
   std::uint16_t spread(std::span<const std::byte> frame, std::span<const std::uint16_t> queues,
                        std::uint64_t types, std::span<const std::uint8_t> key) const;
   fate deliver(std::span<const std::byte> frame, std::uint16_t queue, bool damaged);
+  std::uint16_t prepare(rte_mbuf** frames, std::uint16_t count);
   void transmit(rte_mbuf* m);
   void violated(std::string what) { violations_.push_back(std::move(what)); }
 
@@ -139,6 +146,8 @@ class fake_nic {
   std::size_t rules_at_stop_ = 0;
   std::uint64_t frames_to_kernel_ = 0;
   std::uint64_t checksums_filled_ = 0;
+  std::uint64_t prepares_ = 0;
+  std::set<const rte_mbuf*> prepared_;
 };
 
 }  // namespace nd::test

@@ -1,10 +1,8 @@
-// What the kernel knows of an interface that it keeps, and the ARP packets that it gets there.
+// The ARP packets that the kernel gets on an interface that it keeps.
 #pragma once
 
-#include <cstdint>
-#include <optional>
+#include <cstddef>
 #include <span>
-#include <string>
 
 #include "pmd_glue/descriptor.hpp"
 
@@ -12,13 +10,6 @@ struct rte_mbuf;
 struct rte_mempool;
 
 namespace nd::pmd {
-
-/// Bytes of an IP packet; nothing where this network namespace has no such interface.
-std::optional<std::uint32_t> interface_mtu(const std::string& name) noexcept;
-std::string interface_name(unsigned index);
-
-/// Any interface of this network namespace has the address.
-bool kernel_has_address(std::uint32_t ip) noexcept;
 
 /// Copies of the ARP frames that come in on an interface, beside the kernel's.
 class arp_copies {
