@@ -49,7 +49,7 @@ double mean_frame(const nlohmann::json& j) {
 
 }  // namespace
 
-TEST_CASE("every mode over kernel interfaces, contents checked", "[veth]") {
+TEST_CASE("every mode over kernel interfaces, contents checked", "[veth][long]") {
   ND_NEEDS_VETH();
   const std::string driver = GENERATE("af_packet", "af_xdp", "tap");
   const kernel_link link(driver);

@@ -30,7 +30,7 @@ std::size_t count(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("every mode over ring, contents checked", "[ring]") {
+TEST_CASE("every mode over ring, contents checked", "[ring][long]") {
   const std::string encap = GENERATE("ip", "udp");
   CAPTURE(encap);
   const temp_dir dir;

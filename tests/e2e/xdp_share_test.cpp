@@ -207,7 +207,7 @@ TEST_CASE("kernel TCP and ping go on while ND runs on the interface by af_xdp", 
   CHECK(pair.ip(true, {"link", "show", "nd0"}).find(" xdp ") == std::string::npos);
 }
 
-TEST_CASE("ND keeps its goodput while the kernel uses the interface beside it", "[veth]") {
+TEST_CASE("ND keeps its goodput while the kernel uses the interface beside it", "[veth][long]") {
   ND_NEEDS_VETH();
   const veth_pair pair;
   const words patient{"--set", "peer_timeout=10s"};
