@@ -213,7 +213,8 @@ void host::on_close(instant now, channel_entry& entry) {
 }
 
 // With `reconnect`, connections that were still being opened try again over new channels: they had
-// nothing that the old ones could lose.
+// nothing that the old ones could lose. What the old peer answered already must not be mixed with
+// what another says.
 void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   for (peer::per_class& c : p.classes) {
     for (channel_entry* e : std::exchange(c.channels, {})) {
@@ -229,7 +230,7 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   p.connections.reset();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
-    if (reconnect && s.sock.state() == socket_state::sync_sent) {
+    if (reconnect && !s.sock.was_answered()) {
       s.sock.repeat_sync();
       return settle(now, s, socket_outcome::ok);
     }

@@ -90,6 +90,11 @@ class socket {
   bool has_unfinished_business() const noexcept;
   /// The peer that SYNC reached has gone: another must get it.
   void repeat_sync() noexcept { due_ |= due_sync; }
+  /// The peer has accepted, though its SYNC_ACK may not have come yet: records have overtaken it.
+  bool was_answered() const noexcept {
+    return state_ != socket_state::sync_sent || peer_grant_ > 0 || final_offset_ ||
+           receive_.end_offset() > 0;
+  }
   /// The peer has sent FIN.
   bool knows_end() const noexcept { return final_offset_.has_value(); }
   /// The peer may know of this connection.
