@@ -65,7 +65,13 @@ host::~host() {
   timers_.disarm(watch_wake_);
   drop_requests();
   rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(tx_count_));
-  for (auto& [port, listener] : listeners_) delete listener;
+  for (auto& [port, listener] : listeners_) drop_listener(*listener);
+}
+
+/// Connections that nobody will accept go with it.
+void host::drop_listener(listener_link& listener) {
+  while (socket_link* waiting = listener.accepted.pop()) waiting->release();
+  delete &listener;
 }
 
 /// What applications asked for and nobody will serve: their links still have to go.
@@ -75,8 +81,8 @@ void host::drop_requests() {
     if (end->what == app_end::kind::listener) {
       auto* listener = static_cast<listener_link*>(end);
       if ((requests & request_close) == 0) continue;
-      listeners_.erase(listener->port);
-      delete listener;
+      if (listener->listening) listeners_.erase(listener->port);
+      drop_listener(*listener);
       continue;
     }
     auto* link = static_cast<socket_link*>(end);

@@ -149,6 +149,7 @@ class host {
   // host_requests.cpp: applications, timers, and what becomes of sockets.
   std::size_t serve_requests(instant now);
   void drop_requests();
+  static void drop_listener(listener_link& listener);
   void on_socket_request(instant now, socket_link& link, std::uint32_t requests);
   void on_listener_request(instant now, listener_link& link, std::uint32_t requests);
   void connect(instant now, socket_link& link);

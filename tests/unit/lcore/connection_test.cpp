@@ -178,6 +178,26 @@ TEST_CASE("A closed listener ends the connections that wait", "[pair][connection
   require_nothing_left(p);
 }
 
+// Found by nd-sim, profile many, seed 128.
+TEST_CASE("A host that goes takes along what nobody has accepted", "[pair][connection]") {
+  const bool closed = GENERATE(false, true);
+  CAPTURE(closed);
+  host_pair p;
+  {
+    app_listener listener(p.host(1), 80);
+    app_socket client = p.connect(0, 80);
+    const auto text = bytes_of_text("never read");
+    REQUIRE(p.run_until([&] { return client.write(text) > 0; }, soon));
+    REQUIRE(p.run_until([&] { return client.unacknowledged() == 0; }, soon));
+    CHECK(p.mbufs_in_use() > 0);
+    if (closed) listener.close();
+    p.kill(1);
+    if (!closed) listener.forget();
+  }
+  p.stop(0);
+  CHECK(p.mbufs_in_use() == 0);
+}
+
 TEST_CASE("A repeated SYNC makes no second connection", "[pair][connection]") {
   host_pair p;
   p.net.on_frame = [](made_frame& f, frame_fate& fate) {

@@ -156,6 +156,8 @@ class app_listener {
   void close() {
     if (link_ != nullptr) post_to(host_, *std::exchange(link_, nullptr), core::request_close);
   }
+  /// Its host has gone, and took the link with it.
+  void forget() noexcept { link_ = nullptr; }
 
  private:
   core::host& host_;
