@@ -167,7 +167,7 @@ host::record_handler host::handler_of(wire::record_type type) noexcept {
 bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records) {
   const stage_meter::scope in_socket(meter_, stage::socket);
   wire::record_reader reader(records);
-  bool first = true;
+  bool first = true, all_kept = true;
   for (wire::record_view r; reader.next(r); first = false) {
     if (r.type() == wire::record_type::ack_ranges) continue;
     ++stats_.records_received;
@@ -189,10 +189,11 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     s->sock.on_grant(seq32(r.header->grant_seq));
     const bool alone = first && reader.at_end();
     const socket_outcome outcome = (this->*handler)(now, packet, *s, r, alone);
-    if (outcome == socket_outcome::no_memory) return false;
+    // On to the others: one of them may be what those that wait in memory are waiting for.
+    if (outcome == socket_outcome::no_memory) all_kept = false;
     settle(now, *s, outcome);
   }
-  return true;
+  return all_kept;
 }
 
 socket_outcome host::on_data(instant, mbuf_ptr& packet, socket_entry& s,
