@@ -29,7 +29,8 @@ host::host(const host_config& config, port& device, instant now)
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .credit = credit_,
-                   .digests = !config.address.udp},
+                   .digests = !config.address.udp,
+                   .first_offset = config.first_offset},
       cookies_(config.cookie_key),
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
       guard_(config.kernel != nullptr && config.kernel->has_our_address()
@@ -144,6 +145,17 @@ bool host::say_goodbye(instant now) {
 
 bool host::has_channels() const noexcept {
   return std::ranges::any_of(channels_, [](const auto& entry) { return entry != nullptr; });
+}
+
+host_holdings host::holdings() const noexcept {
+  return {.peers = peers_.size(),
+          .channels = static_cast<std::size_t>(
+              std::ranges::count_if(channels_, [](const auto& entry) { return entry != nullptr; })),
+          .sockets = sockets_.size(),
+          .credit = credit_.held(),
+          .credit_limit = credit_.limit(),
+          .out_of_order = out_of_order_.used,
+          .out_of_order_limit = out_of_order_.limit};
 }
 
 peer& host::peer_of(std::uint32_t ip) {

@@ -164,7 +164,7 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
   c.id = static_cast<std::uint32_t>(index + 1);
   c.tag = static_cast<std::uint32_t>(random_.next() | 1);
   c.epoch = config_.epoch;
-  c.first_number = static_cast<std::uint32_t>(random_.next());
+  c.first_number = config_.first_number.value_or(static_cast<std::uint32_t>(random_.next()));
   c.mtu = port_.capabilities().mtu;
   c.traffic_class = traffic_class;
   c.allow_no_checksum = config_.values.checksum == "none";

@@ -1,5 +1,6 @@
 // What is short comes back: mbufs, descriptors of the device, memory for what was received.
 #include "unit/support/connection.hpp"
+#include "unit/support/rewrite.hpp"
 
 namespace nd::test {
 namespace {
@@ -25,32 +26,6 @@ bool exchange(host_pair& p, connection& c, std::uint64_t each, duration limit,
   return all && c.client.consumed() == each && c.server.consumed() == each;
 }
 
-/// The packet's records, in the opposite order.
-void reverse_records(made_frame& f) {
-  struct copied {
-    wire::record record;
-    std::vector<std::byte> payload;
-  };
-  std::vector<copied> all;
-  wire::record_reader reader(f.records());
-  for (wire::record_view r; reader.next(r);) {
-    copied c{.record = {}, .payload = {r.payload.begin(), r.payload.end()}};
-    c.record.seq = r.header->seq;
-    c.record.grant = r.header->grant_seq;
-    c.record.source = r.header->source;
-    c.record.dest = r.header->dest;
-    c.record.length = r.header->len;
-    c.record.type = r.type();
-    all.push_back(std::move(c));
-  }
-  if (all.size() < 2) return;
-  const wire::channel_header header = f.header();
-  wire::packet_writer writer(f.packet().data(), header, f.format());
-  for (auto c = all.rbegin(); c != all.rend(); ++c)
-    writer.append(c->record, c->payload, wire::crc32c(wire::crc32c_start, c->payload));
-  writer.finish();
-}
-
 // Found by nd-sim, profile memory, seed 569: it went on for good.
 TEST_CASE("What is waited for comes behind what there is no memory for", "[pair][shortage]") {
   host_pair p({.adjust = [](settings& s) { s.receive_buffer = 4096; }});
@@ -59,7 +34,7 @@ TEST_CASE("What is waited for comes behind what there is no memory for", "[pair]
     bool lossy = true;
     p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
       if (f.from != 0) return;
-      reverse_records(f);
+      rewrite_records(f, [](std::vector<copied_record>& all) { std::ranges::reverse(all); });
       wire::record_reader reader(f.records());
       for (wire::record_view r; lossy && reader.next(r);)
         fate.drop = fate.drop || (r.type() == wire::record_type::data && r.header->seq == 0);

@@ -23,6 +23,7 @@ struct made_frame {
   std::vector<std::byte> bytes;
   std::size_t from = 0;      ///< which port sent it
   std::uint64_t number = 0;  ///< of all frames of the wire, from 0
+  bool checksums = true;     ///< false: both ends leave them out, but in handshakes
 
   bool is_arp() const {
     return wire::at<wire::ethernet_header>(data()).type == wire::ethertype_arp;
@@ -43,11 +44,12 @@ struct made_frame {
   }
   bool is(wire::packet_kind kind) { return !is_arp() && header().kind == kind; }
   /// How a packet with a CRC32C was written.
-  wire::packet_format format() const {
+  wire::packet_format format() {
     return {.source = ip().source,
             .destination = ip().destination,
             .protocol = ip().protocol,
-            .crc = ip().protocol != wire::protocol_udp};
+            .crc = ip().protocol != wire::protocol_udp &&
+                   (checksums || wire::is_handshake(header().kind))};
   }
   std::span<std::byte> records() {
     std::span<std::byte> p = packet();
@@ -120,10 +122,13 @@ class made_wire {
   made_port& plug(const port_capabilities& capabilities, rte_mempool* rx_pool);
   /// Frames under way to the port are lost.
   void unplug(made_port& p);
+  /// In place of unplugging: frames under way to `old` that have not arrived by now go to `p`.
+  void replace(made_port& old, made_port& p, instant now);
 
   impairments faults;
-  hook on_frame;      ///< before the faults
-  path_hook on_path;  ///< where it is set, `latency` and reordering are its own to do
+  hook on_frame;          ///< before the faults
+  path_hook on_path;      ///< where it is set, `latency` and reordering are its own to do
+  bool checksums = true;  ///< of what its frames say
   duration latency = duration::microseconds(10);
   /// Each port's own sending rate; 0: no limit. What does not fit `queue_bytes` is dropped.
   std::uint64_t bytes_per_second = 0;
@@ -228,6 +233,12 @@ inline void made_wire::unplug(made_port& p) {
   p.arriving_.clear();
 }
 
+inline void made_wire::replace(made_port& old, made_port& p, instant now) {
+  old.plugged_ = false;
+  old.arriving_.erase(old.arriving_.begin(), old.arriving_.upper_bound(now));
+  p.arriving_.merge(old.arriving_);
+}
+
 inline instant made_wire::next_arrival() const noexcept {
   instant next = instant::never();
   for (const auto& p : ports_) next = earlier(next, p->next_arrival());
@@ -254,6 +265,7 @@ inline void made_wire::send(instant now, made_port& from, const rte_mbuf* m) {
     std::memcpy(f.bytes.data(), start, f.bytes.size());
   f.from = from.number_;
   f.number = frames_++;
+  f.checksums = checksums;
   frame_fate fate;
   if (on_frame) on_frame(f, fate);
   fate.drop = fate.drop || random_.chance(faults.loss);
