@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <string>
 
 #include "sim/fallible_pool.hpp"
 
@@ -52,7 +51,7 @@ rte_mempool* machine::pool(unsigned number) const {
 void machine::start(instant now) {
   trace_.note(now, "{} boots", index_);
   port_capabilities c;
-  c.mac = mac_of(index_);
+  c.mac = test::made_mac(index_);
   c.mtu = scenario_.mtu[index_];
   device_ = &network_.plug(index_, c, pools_.rx(), now);
   device_->ahead = scenario_.ahead[index_];
@@ -60,27 +59,16 @@ void machine::start(instant now) {
     if (device_full_one_in_ == 0 || random_.below(device_full_one_in_) != 0) return ~std::size_t{0};
     return random_.below(8);
   };
-  core::host_config config;
-  config.name = "sim" + std::to_string(index_);
-  config.values = scenario_.values;
-  config.address = {.ip = ip_of(index_),
-                    .prefix = 24,
-                    .mac = c.mac,
-                    .udp = scenario_.udp,
-                    .ip_protocol = 19,
-                    .udp_port = 9019};
+  core::host_config config = test::made_config(index_, scenario_.values, pools_);
   if (scenario_.static_neighbors)
     for (std::size_t i = 0; i < scenario_.hosts; ++i)
-      if (i != index_) config.neighbors.emplace_back(ip_of(i), mac_of(i));
+      if (i != index_) config.neighbors.emplace_back(test::made_ip(i), test::made_mac(i));
   ++boot_;
   config.epoch = 1'000'000 * (index_ + 1) + boot_;
   config.cookie_key.fill(static_cast<std::uint8_t>(random_.next()));
   config.seed = random_.next();
   config.first_number = scenario_.first_number;
   config.first_offset = scenario_.first_offset;
-  config.rx_pool = pools_.rx();
-  config.tx_pool = pools_.tx();
-  config.packet_pool = pools_.packets();
   host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
   checks_.emplace(index_, *host_, scenario_.values, c.mtu, scenario_.hosts - 1);
   last_turn_ = now;

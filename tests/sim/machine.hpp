@@ -8,20 +8,12 @@
 #include "lcore/host.hpp"
 #include "sim/checks.hpp"
 #include "sim/network.hpp"
-#include "unit/support/host_pools.hpp"
+#include "unit/support/made_host.hpp"
 
 namespace nd::sim {
 
 class machine {
  public:
-  static constexpr std::uint32_t ip_of(std::size_t i) noexcept {
-    return 0x0a000001 + static_cast<std::uint32_t>(i);
-  }
-  static std::size_t index_of(std::uint32_t ip) noexcept { return ip - ip_of(0); }
-  static mac_address mac_of(std::size_t i) noexcept {
-    return {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i + 1)};
-  }
-
   machine(std::size_t index, const scenario& s, network& net, trace& t);
   ~machine();
   machine(const machine&) = delete;
@@ -41,7 +33,7 @@ class machine {
   void stop();
   /// Is gone, after a run that has failed.
   void abandon() noexcept;
-  /// Throws violation where a socket, a timer or an mbuf is left. Nobody uses it any more.
+  /// Throws violation where a socket or memory is left.
   void nothing_is_left() const;
   /// Its applications are gone: waits for its bytes to arrive, then tells its peers.
   void leave(instant now);
@@ -52,8 +44,6 @@ class machine {
   instant next_turn() const;
   void turn(instant now);
 
-  bool paused(instant now) const noexcept { return now < paused_until_; }
-  instant paused_until() const noexcept { return paused_until_; }
   void pause(instant until) noexcept { paused_until_ = std::max(paused_until_, until); }
   void hoard(unsigned pool, unsigned left, instant until);
   void fail_allocation(unsigned pool, std::uint64_t countdown);
@@ -62,7 +52,8 @@ class machine {
   /// All faults end.
   void calm();
 
-  /// A host with work that says it has none is stuck: `unacknowledged` bytes of applications wait.
+  /// Bytes wait for their acknowledgement: throws violation where nothing will wake the host within
+  /// that time.
   void expect_deadline(instant now, duration within) const;
 
  private:

@@ -78,7 +78,7 @@ void simulation::run_until(instant end, const std::function<bool()>& done) {
 
 instant simulation::next_event() const {
   instant next = instant::never();
-  if (phase_ == phase::faults) {
+  if (!calm_) {
     if (next_fault_ < scenario_.faults.size()) next = began_ + scenario_.faults[next_fault_].at;
     if (next_connection_ < scenario_.connections.size())
       next = earlier(next, began_ + scenario_.connections[next_connection_].at);
@@ -93,7 +93,7 @@ instant simulation::next_event() const {
 
 /// Does what is due.
 void simulation::serve(instant now) {
-  if (phase_ == phase::faults) {
+  if (!calm_) {
     while (next_fault_ < scenario_.faults.size() &&
            began_ + scenario_.faults[next_fault_].at <= now)
       apply(scenario_.faults[next_fault_++]);
@@ -190,7 +190,7 @@ void simulation::bring_strangers(std::size_t host, std::uint64_t count) {
 /// Hosts that are down, or about to be, come back.
 void simulation::stop_faults() {
   trace_.note(now_, "the faults stop");
-  phase_ = phase::liveness;
+  calm_ = true;
   network_.calm();
   workload_.hurry();
   for (std::size_t i = 0; i < machines_.size(); ++i) {
@@ -230,7 +230,6 @@ void simulation::try_all_ways() {
 
 // With all applications' sockets closed nothing is left to do, and nothing is held.
 void simulation::come_to_rest() {
-  phase_ = phase::rest;
   const instant end = now_ + rest_bound;
   const duration quiet = scenario_.values.keepalive * 3;
   std::uint64_t frames = 0;

@@ -33,8 +33,6 @@ class simulation {
   machine& host(std::size_t i) noexcept { return *machines_[i]; }
 
  private:
-  enum class phase : std::uint8_t { faults, liveness, rest };
-
   void play();
   void run_until(instant end, const std::function<bool()>& done);
   instant next_event() const;
@@ -55,7 +53,7 @@ class simulation {
   rng random_;
   instant now_;
   instant began_;
-  phase phase_ = phase::faults;
+  bool calm_ = false;  ///< the faults have stopped
   std::size_t next_fault_ = 0;
   std::size_t next_connection_ = 0;
   std::vector<instant> boot_at_;    ///< of hosts that are down

@@ -3,7 +3,7 @@
 #include <array>
 
 #include "lcore/framing.hpp"
-#include "sim/machine.hpp"
+#include "unit/support/made_host.hpp"
 #include "wire/packet_format.hpp"
 
 namespace nd::sim {
@@ -21,16 +21,16 @@ std::vector<std::byte> stranger_frame(rng& random, const scenario& s, std::size_
   // Half of them use the address of a host that there is, and another one's MAC address.
   const bool known = random.chance(0.5);
   const core::host_address from{
-      .ip = known ? machine::ip_of((to + 1) % s.hosts)
-                  : machine::ip_of(100) + static_cast<std::uint32_t>(random.below(100)),
+      .ip = known ? test::made_ip((to + 1) % s.hosts)
+                  : test::made_ip(100) + static_cast<std::uint32_t>(random.below(100)),
       .prefix = 24,
       .mac = {2, 9, 9, 9, 9, static_cast<std::uint8_t>(random.next())},
       .udp = s.udp,
       .ip_protocol = 19,
       .udp_port = 9019};
   core::packet_route route;
-  route.mac = machine::mac_of(to);
-  route.ip = machine::ip_of(to);
+  route.mac = test::made_mac(to);
+  route.ip = test::made_ip(to);
   route.udp_source = 50000;
 
   constexpr std::array kinds{wire::packet_kind::init,     wire::packet_kind::cookie_echo,

@@ -89,7 +89,7 @@ void workload::open(const connection_plan& plan, instant now) {
   ++opened_;
   s.boot = machines_[plan.client]->boot();
   s.state = side_state::connecting;
-  s.socket = test::app_socket(machines_[plan.client]->host(), machine::ip_of(plan.server),
+  s.socket = test::app_socket(machines_[plan.client]->host(), test::made_ip(plan.server),
                               listening_port, plan.traffic_class, scenario_.values);
   hosts_[plan.client].active.push_back({&c, 0});
   trace_.note(now, "{} connects to {}: connection {}", plan.client, plan.server, c.number);
@@ -156,7 +156,7 @@ void workload::accept(std::size_t host, instant now) {
 
 /// The latest connection with these ports. `ambiguous`: an earlier boot had one as well.
 connection* workload::opener_of(std::size_t host, test::app_socket& s, bool& ambiguous) {
-  const std::size_t client = machine::index_of(s.link().peer_address);
+  const std::size_t client = s.link().peer_address - test::made_ip(0);
   connection* found = nullptr;
   for (connection& c : connections_) {
     side& opener = c.sides[0];

@@ -142,7 +142,7 @@ TEST_CASE("A missing mbuf is seen", "[sim]") {
 TEST_CASE("A connection that nobody opened is seen", "[sim]") {
   test::app_socket forgotten;
   const std::string failure = played(quiet(), [&](simulation& sim) {
-    forgotten = test::app_socket(sim.host(0).host(), machine::ip_of(1), 80, 0, quiet().values);
+    forgotten = test::app_socket(sim.host(0).host(), test::made_ip(1), 80, 0, quiet().values);
   });
   CHECK_THAT(failure, Contains("nobody opened"));
   forgotten.forget();
@@ -151,7 +151,7 @@ TEST_CASE("A connection that nobody opened is seen", "[sim]") {
 TEST_CASE("A peer that no host is, is seen", "[sim]") {
   test::app_socket nowhere;
   const std::string failure = played(quiet(), [&](simulation& sim) {
-    nowhere = test::app_socket(sim.host(0).host(), machine::ip_of(50), 80, 0, quiet().values);
+    nowhere = test::app_socket(sim.host(0).host(), test::made_ip(50), 80, 0, quiet().values);
   });
   CHECK_THAT(failure, Contains("2 peers"));
   nowhere.forget();

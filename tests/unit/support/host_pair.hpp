@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "unit/support/app.hpp"
-#include "unit/support/host_pools.hpp"
+#include "unit/support/made_host.hpp"
 #include "unit/support/made_wire.hpp"
 
 namespace nd::test {
@@ -26,15 +26,10 @@ struct pair_options {
   std::function<void(std::size_t, core::host_config&)> configure = {};  ///< each host
 };
 
-/// Host 0 is 10.0.0.1, host 1 is 10.0.0.2.
 class host_pair {
  public:
-  static constexpr std::uint32_t ip_of(std::size_t i) noexcept {
-    return 0x0a000001 + static_cast<std::uint32_t>(i);
-  }
-  static mac_address mac_of(std::size_t i) noexcept {
-    return {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i + 1)};
-  }
+  static constexpr std::uint32_t ip_of(std::size_t i) noexcept { return made_ip(i); }
+  static mac_address mac_of(std::size_t i) noexcept { return made_mac(i); }
   /// The time a turn of the loop takes; one in which nothing happened is followed by longer ones,
   /// because made time costs real time.
   static constexpr duration turn = duration::microseconds(5);
@@ -83,22 +78,11 @@ class host_pair {
     c.mac = mac_of(i);
     c.mtu = options_.mtu;
     devices_[i] = &net.plug(c, pools(i).rx());
-    core::host_config config;
-    config.name = "made" + std::to_string(i);
-    config.values = values;
-    config.address = {.ip = ip_of(i),
-                      .prefix = 24,
-                      .mac = c.mac,
-                      .udp = options_.udp,
-                      .ip_protocol = 19,
-                      .udp_port = 9019};
+    core::host_config config = made_config(i, values, pools(i));
     if (options_.static_neighbors) config.neighbors = {{ip_of(1 - i), mac_of(1 - i)}};
     config.epoch = ++boots_;
     config.cookie_key.fill(static_cast<std::uint8_t>(boots_));
     config.seed = options_.seed * 1000 + boots_;
-    config.rx_pool = pools(i).rx();
-    config.tx_pool = pools(i).tx();
-    config.packet_pool = pools(i).packets();
     if (options_.configure) options_.configure(i, config);
     hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
   }
