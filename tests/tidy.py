@@ -97,6 +97,8 @@ LISTS += [
     ("tests/meson.build", "unit_tests = files(", "tests/unit", "**/*_test.cpp"),
     ("tests/meson.build", "apps_unit_tests = files(", "tests/unit/apps", "**/*_test.cpp"),
     ("tests/meson.build", "e2e_tests = files(", "tests/e2e", "*_test.cpp"),
+    ("tests/meson.build", "sim_sources = files(", "tests/sim", "*.cpp"),
+    ("tests/meson.build", "sim_tests = files(", "tests/sim/self", "*_test.cpp"),
 ]
 
 CLANG_FORMAT = "14"  # other versions format differently

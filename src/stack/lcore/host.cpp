@@ -29,7 +29,8 @@ host::host(const host_config& config, port& device, instant now)
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .credit = credit_,
-                   .digests = !config.address.udp},
+                   .digests = !config.address.udp,
+                   .first_offset = config.first_offset},
       cookies_(config.cookie_key),
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
       guard_(config.kernel != nullptr && config.kernel->has_our_address()
@@ -65,7 +66,13 @@ host::~host() {
   timers_.disarm(watch_wake_);
   drop_requests();
   rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(tx_count_));
-  for (auto& [port, listener] : listeners_) delete listener;
+  for (auto& [port, listener] : listeners_) drop_listener(*listener);
+}
+
+/// Connections that nobody will accept go with it.
+void host::drop_listener(listener_link& listener) {
+  while (socket_link* waiting = listener.accepted.pop()) waiting->release();
+  delete &listener;
 }
 
 /// What applications asked for and nobody will serve: their links still have to go.
@@ -75,8 +82,8 @@ void host::drop_requests() {
     if (end->what == app_end::kind::listener) {
       auto* listener = static_cast<listener_link*>(end);
       if ((requests & request_close) == 0) continue;
-      listeners_.erase(listener->port);
-      delete listener;
+      if (listener->listening) listeners_.erase(listener->port);
+      drop_listener(*listener);
       continue;
     }
     auto* link = static_cast<socket_link*>(end);
@@ -149,6 +156,17 @@ bool host::say_goodbye(instant now) {
 
 bool host::has_channels() const noexcept {
   return std::ranges::any_of(channels_, [](const auto& entry) { return entry != nullptr; });
+}
+
+host_holdings host::holdings() const noexcept {
+  return {.peers = peers_.size(),
+          .channels = static_cast<std::size_t>(
+              std::ranges::count_if(channels_, [](const auto& entry) { return entry != nullptr; })),
+          .sockets = sockets_.size(),
+          .credit = credit_.held(),
+          .credit_limit = credit_.limit(),
+          .out_of_order = out_of_order_.used,
+          .out_of_order_limit = out_of_order_.limit};
 }
 
 peer& host::peer_of(std::uint32_t ip) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -36,6 +37,10 @@ struct host_config {
   std::uint64_t epoch = 0;        ///< this boot; later boots have larger ones
   cookie_jar::key cookie_key{};
   std::uint64_t seed = 0;
+  /// Where all channels' packet numbers start, in place of a random number, and all streams, at
+  /// both ends alike: so that tests reach the end of 32 bits.
+  std::optional<std::uint32_t> first_number;
+  std::uint64_t first_offset = 0;
   stage_meter::clock cycle_clock = nullptr;  ///< null: cycles are not metered
   rte_mempool* rx_pool = nullptr;            ///< of the device
   std::uint32_t rx_reserved = 0;             ///< mbufs of it that only the device uses
@@ -43,6 +48,17 @@ struct host_config {
   rte_mempool* tx_pool = nullptr;
   /// packets that the stack builds itself: full send buffers must not keep it from acknowledging.
   rte_mempool* packet_pool = nullptr;
+};
+
+/// What a host holds, and how much of it there may be.
+struct host_holdings {
+  std::size_t peers = 0;
+  std::size_t channels = 0;
+  std::size_t sockets = 0;
+  std::uint64_t credit = 0;  ///< bytes granted and not consumed
+  std::uint64_t credit_limit = 0;
+  std::uint64_t out_of_order = 0;  ///< bytes of mbufs
+  std::uint64_t out_of_order_limit = 0;
 };
 
 /// All calls from one thread, but for posting to the mailbox.
@@ -81,6 +97,13 @@ class host {
   bool say_goodbye(instant now);
 
   bool has_channels() const noexcept;
+  host_holdings holdings() const noexcept;
+  /// Calls `f(const channel&)` for each.
+  template <class F>
+  void for_each_channel(F&& f) const {
+    for (const auto& entry : channels_)
+      if (entry != nullptr) f(std::as_const(entry->chan));
+  }
 
   /// For copies on the thread that polls.
   stage_meter& meter() noexcept { return meter_; }
@@ -165,6 +188,7 @@ class host {
   // host_requests.cpp: applications, timers, and what becomes of sockets.
   std::size_t serve_requests(instant now);
   void drop_requests();
+  static void drop_listener(listener_link& listener);
   void on_socket_request(instant now, socket_link& link, std::uint32_t requests);
   void on_listener_request(instant now, listener_link& link, std::uint32_t requests);
   void connect(instant now, socket_link& link);

@@ -166,7 +166,7 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
   c.id = static_cast<std::uint32_t>(index + 1);
   c.tag = static_cast<std::uint32_t>(random_.next() | 1);
   c.epoch = config_.epoch;
-  c.first_number = static_cast<std::uint32_t>(random_.next());
+  c.first_number = config_.first_number.value_or(static_cast<std::uint32_t>(random_.next()));
   c.mtu = port_.capabilities().mtu;
   c.traffic_class = traffic_class;
   c.allow_no_checksum = config_.values.checksum == "none";
@@ -216,7 +216,8 @@ void host::on_close(instant now, channel_entry& entry) {
 }
 
 // With `reconnect`, connections that were still being opened try again over new channels: they had
-// nothing that the old ones could lose.
+// nothing that the old ones could lose. What the old peer answered already must not be mixed with
+// what another says.
 void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   for (peer::per_class& c : p.classes) {
     for (channel_entry* e : std::exchange(c.channels, {})) {
@@ -232,7 +233,7 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
   p.connections.reset();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
-    if (reconnect && s.sock.state() == socket_state::sync_sent) {
+    if (reconnect && !s.sock.was_answered()) {
       s.sock.repeat_sync();
       return settle(now, s, socket_outcome::ok);
     }

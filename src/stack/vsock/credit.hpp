@@ -37,8 +37,10 @@ class receive_credit {
   /// What a peer may send before it has shown that it will, at most: thousands may be idle.
   static constexpr std::uint64_t initial_grant = 64 << 10;
 
-  receive_credit(credit_pool& pool, std::uint64_t window) noexcept : pool_(pool), window_(window) {
-    held_until_ = granted_ = pool_.take(std::min(window_, initial_grant), 1024);
+  /// The stream starts at `first_offset`.
+  receive_credit(credit_pool& pool, std::uint64_t window, std::uint64_t first_offset = 0) noexcept
+      : pool_(pool), window_(window), consumed_(first_offset) {
+    held_until_ = granted_ = first_offset + pool_.take(std::min(window_, initial_grant), 1024);
   }
   ~receive_credit() { pool_.give_back(held_until_ - consumed_); }
   receive_credit(const receive_credit&) = delete;
@@ -77,7 +79,7 @@ class receive_credit {
   std::uint64_t window_;
   std::uint64_t granted_ = 0;
   std::uint64_t held_until_ = 0;  ///< of the grant, what memory is held for
-  std::uint64_t consumed_ = 0;
+  std::uint64_t consumed_;
   bool ended_ = false;
 };
 

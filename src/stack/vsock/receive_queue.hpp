@@ -43,8 +43,10 @@ class receive_queue {
 
   /// `socket_limit`: bytes of out-of-order memory of this socket alone. `pool`: for bytes that must
   /// be copied out of a packet that holds several records.
-  receive_queue(rte_mempool* pool, memory_budget& budget, std::uint64_t socket_limit) noexcept
-      : pool_(pool), budget_(budget), socket_limit_(socket_limit) {}
+  /// The stream starts at `first_offset`.
+  receive_queue(rte_mempool* pool, memory_budget& budget, std::uint64_t socket_limit,
+                std::uint64_t first_offset = 0) noexcept
+      : pool_(pool), budget_(budget), socket_limit_(socket_limit), next_offset_(first_offset) {}
   ~receive_queue();
   receive_queue(const receive_queue&) = delete;
   receive_queue& operator=(const receive_queue&) = delete;
@@ -80,7 +82,7 @@ class receive_queue {
   rte_mempool* pool_;
   memory_budget& budget_;
   std::uint64_t socket_limit_;
-  std::uint64_t next_offset_ = 0;
+  std::uint64_t next_offset_;
   std::uint64_t handed_over_ = 0;
   std::uint64_t memory_ = 0;  ///< true size of waiting_
   bool lagging_ = false;      ///< the application has more to read than it took

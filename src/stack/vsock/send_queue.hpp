@@ -15,7 +15,8 @@ class send_queue {
   static constexpr std::uint32_t merge_limit = 512;
 
   ~send_queue();
-  send_queue() = default;
+  /// The stream starts at `first_offset`.
+  explicit send_queue(std::uint64_t first_offset = 0) noexcept : end_(first_offset) {}
   send_queue(const send_queue&) = delete;
   send_queue& operator=(const send_queue&) = delete;
 
@@ -56,7 +57,7 @@ class send_queue {
   segment_list list_;
   rte_mbuf* first_unsent_ = nullptr;
   rte_mbuf* first_lost_ = nullptr;
-  std::uint64_t end_ = 0;
+  std::uint64_t end_;
   std::uint64_t acked_ = 0;
   unsigned lost_ = 0;
 };

@@ -29,8 +29,12 @@ socket::socket(const socket_environment& environment, memory_budget& out_of_orde
       key_(key),
       handle_(handle),
       connection_(connection),
-      credit_(environment.credit, link->receive_buffer),
-      receive_(environment.rx_pool, out_of_order, link->receive_buffer * out_of_order_factor) {
+      send_(environment.first_offset),
+      peer_grant_(environment.first_offset),
+      highest_sent_(environment.first_offset),
+      credit_(environment.credit, link->receive_buffer, environment.first_offset),
+      receive_(environment.rx_pool, out_of_order, link->receive_buffer * out_of_order_factor,
+               environment.first_offset) {
   link_->local_port = key.local_port;
 }
 
@@ -86,9 +90,13 @@ void socket::shut_down_send() noexcept {
   apply(socket_event::shutdown);  // in sync_sent only once SYNC_ACK has come
 }
 
+/// Offset up to which the application has read.
+std::uint64_t socket::consumed() const noexcept {
+  return environment_.first_offset + link_->consumed.load(std::memory_order_acquire);
+}
+
 void socket::on_consumed() noexcept {
-  const std::uint64_t consumed = link_->consumed.load(std::memory_order_acquire);
-  if (credit_.on_consumed(consumed) && may_receive(state_)) due_ |= due_credit;
+  if (credit_.on_consumed(consumed()) && may_receive(state_)) due_ |= due_credit;
   hand_over();
 }
 
@@ -97,8 +105,7 @@ socket_outcome socket::on_close(instant now) noexcept {
   application_gone_ = true;
   orphan_deadline_ = now + orphan_timeout;
   on_consumed();
-  const std::uint64_t consumed = link_->consumed.load(std::memory_order_acquire);
-  if (state_ == socket_state::sync_sent || consumed < receive_.next_offset())
+  if (state_ == socket_state::sync_sent || consumed() < receive_.next_offset())
     return socket_outcome::unwanted;
   shut_down_send();
   return socket_outcome::ok;
@@ -321,7 +328,7 @@ void socket::fail(errc error) noexcept {
 
 void socket::on_peer_goodbye() noexcept {
   if (state_ != socket_state::last_ack && state_ != socket_state::closing) return;
-  link_->acked.store(send_.end(), std::memory_order_release);
+  link_->acked.store(send_.end() - environment_.first_offset, std::memory_order_release);
   apply(socket_event::fin_acked);
 }
 

@@ -1,6 +1,7 @@
 // A virtual socket: state, send side, receive side and credit of one connection.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -20,7 +21,8 @@ struct socket_environment {
   counters& stats;
   rte_mempool* rx_pool;
   credit_pool& credit;
-  bool digests;  ///< segments carry their CRC32C
+  bool digests;                    ///< segments carry their CRC32C
+  std::uint64_t first_offset = 0;  ///< of every stream; the application counts from 0
 };
 
 struct socket_key {
@@ -90,6 +92,11 @@ class socket {
   bool has_unfinished_business() const noexcept;
   /// The peer that SYNC reached has gone: another must get it.
   void repeat_sync() noexcept { due_ |= due_sync; }
+  /// The peer has accepted, though its SYNC_ACK may not have come yet: records have overtaken it.
+  bool was_answered() const noexcept {
+    return state_ != socket_state::sync_sent || final_offset_ ||
+           std::max(peer_grant_, receive_.end_offset()) > environment_.first_offset;
+  }
   /// The peer has sent FIN.
   bool knows_end() const noexcept { return final_offset_.has_value(); }
   /// The peer may know of this connection.
@@ -128,6 +135,7 @@ class socket {
   void apply(socket_event event) noexcept;
   void ingest(std::uint32_t max_payload) noexcept;
   void on_consumed() noexcept;
+  std::uint64_t consumed() const noexcept;
   socket_outcome on_close(instant now) noexcept;
   void shut_down_send() noexcept;
   wire::record make_record(wire::record_type type) const noexcept;
@@ -149,8 +157,8 @@ class socket {
   bool end_told_ = false;     ///< and the application knows
 
   send_queue send_;
-  std::uint64_t peer_grant_ = 0;
-  std::uint64_t highest_sent_ = 0;
+  std::uint64_t peer_grant_;
+  std::uint64_t highest_sent_;
   instant credit_probe_at_ = instant::never();
   duration credit_probe_wait_;
 

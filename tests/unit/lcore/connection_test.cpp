@@ -178,6 +178,54 @@ TEST_CASE("A closed listener ends the connections that wait", "[pair][connection
   require_nothing_left(p);
 }
 
+TEST_CASE("Packet numbers and streams pass the end of 32 bits", "[pair][connection]") {
+  host_pair p({.seed = 3, .configure = [](std::size_t, core::host_config& c) {
+                 c.first_number = 0xffff'ffd0;
+                 c.first_offset = 0xffff'8000;
+               }});
+  p.net.faults.loss = 0.02;
+  p.net.faults.reorder = 0.1;
+  {
+    connection c(p);
+    writer up{c.client, 200'000, 1}, down{c.server, 200'000, 2};
+    reader at_server{c.server, 1}, at_client{c.client, 2};
+    REQUIRE(p.run_until(
+        [&] {
+          up.run();
+          down.run();
+          at_server.run();
+          at_client.run();
+          return at_server.ended && at_client.ended;
+        },
+        duration::seconds(5)));
+    CHECK(at_server.wrong + at_client.wrong == 0);
+    CHECK(c.server.consumed() == up.length);
+    CHECK(c.client.consumed() == down.length);
+  }
+  p.net.faults = {};
+  require_nothing_left(p);
+}
+
+// Found by nd-sim, profile many, seed 128.
+TEST_CASE("A host that goes takes along what nobody has accepted", "[pair][connection]") {
+  const bool closed = GENERATE(false, true);
+  CAPTURE(closed);
+  host_pair p;
+  {
+    app_listener listener(p.host(1), 80);
+    app_socket client = p.connect(0, 80);
+    const auto text = bytes_of_text("never read");
+    REQUIRE(p.run_until([&] { return client.write(text) > 0; }, soon));
+    REQUIRE(p.run_until([&] { return client.unacknowledged() == 0; }, soon));
+    CHECK(p.mbufs_in_use() > 0);
+    if (closed) listener.close();
+    p.kill(1);
+    if (!closed) listener.forget();
+  }
+  p.stop(0);
+  CHECK(p.mbufs_in_use() == 0);
+}
+
 TEST_CASE("A repeated SYNC makes no second connection", "[pair][connection]") {
   host_pair p;
   p.net.on_frame = [](made_frame& f, frame_fate& fate) {

@@ -148,6 +148,43 @@ TEST_CASE("A peer that restarts while a connect waits for its answer", "[pair][p
   require_nothing_left(p);
 }
 
+// Found by nd-sim, profile many, seed 8: bytes and grants of the first life were taken for the
+// second's.
+TEST_CASE("A peer that answered a connect with bytes before it restarted", "[pair][peer]") {
+  host_pair p;
+  {
+    app_listener first(p.host(1), 80);
+    app_socket server;
+    bool overtaken = false;
+    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+      fate.drop = f.has(wire::record_type::sync_ack);
+      overtaken = overtaken || (f.has(wire::record_type::data) && !fate.drop);
+    };
+    app_socket client = p.connect(0, 80);
+    REQUIRE(p.run_until(
+        [&] {
+          if (!server && (server = first.accept())) p.run_for(duration::microseconds(100));
+          if (server && server.written() == 0) server.write(bytes_of_text("of the first life"));
+          return overtaken;
+        },
+        soon));
+    p.net.on_frame = [](made_frame&, frame_fate& fate) { fate.drop = true; };
+    p.run_for(duration::microseconds(50));
+    CHECK_FALSE(client.connected());
+    first.close();
+    server.close();
+    p.stop(1);
+    p.net.on_frame = nullptr;
+    p.start(1);
+    app_listener again(p.host(1), 80);
+    CHECK(p.run_until([&] { return client.connected() || client.failed(); },
+                      duration::milliseconds(500)));
+    CHECK(client.error() == errc::peer_lost);
+    CHECK(p.stats(0).protocol_errors.value() == 0);
+  }
+  require_nothing_left(p);
+}
+
 TEST_CASE("Packets of an earlier life do no harm", "[pair][peer]") {
   host_pair p;
   std::vector<std::vector<std::byte>> old_frames;

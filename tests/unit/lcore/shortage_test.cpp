@@ -1,5 +1,6 @@
 // What is short comes back: mbufs, descriptors of the device, memory for what was received.
 #include "unit/support/connection.hpp"
+#include "unit/support/rewrite.hpp"
 
 namespace nd::test {
 namespace {
@@ -23,6 +24,42 @@ bool exchange(host_pair& p, connection& c, std::uint64_t each, duration limit,
   CHECK(c.client.error() == errc{});
   CHECK(c.server.error() == errc{});
   return all && c.client.consumed() == each && c.server.consumed() == each;
+}
+
+// Found by nd-sim, profile memory, seed 569: it went on for good.
+TEST_CASE("What is waited for comes behind what there is no memory for", "[pair][shortage]") {
+  host_pair p({.adjust = [](settings& s) { s.receive_buffer = 4096; }});
+  {
+    connection c(p);
+    bool lossy = true;
+    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+      if (f.from != 0) return;
+      rewrite_records(f, [](std::vector<copied_record>& all) { std::ranges::reverse(all); });
+      wire::record_reader reader(f.records());
+      for (wire::record_view r; lossy && reader.next(r);)
+        fate.drop = fate.drop || (r.type() == wire::record_type::data && r.header->seq == 0);
+    };
+    writer w{c.client, 100, 0, 1};
+    reader r{c.server};
+    // One byte a packet: each takes an mbuf, and there is room for few.
+    for (w.length = 1; w.length <= 40; ++w.length) {
+      w.shut = true;
+      w.run();
+      p.run_for(duration::microseconds(5));
+    }
+    CHECK(p.run_until([&] { return p.stats(1).drop_no_memory.value() > 0; }, soon));
+    lossy = w.shut = false;
+    CHECK(p.run_until(
+        [&] {
+          w.run();
+          r.run();
+          return r.ended;
+        },
+        duration::seconds(1)));
+    CHECK(r.wrong == 0);
+  }
+  p.net.on_frame = nullptr;
+  require_nothing_left(p);
 }
 
 TEST_CASE("A device that takes few frames, or none for a while", "[pair][shortage]") {

@@ -116,16 +116,24 @@ class app_socket {
   }
 
   void shut_down_send() { post(core::request_shutdown_send); }
-  void close() {
-    if (link_ == nullptr) return;
+  void close() { let_go(core::request_close); }
+  /// Its host has gone without it.
+  void forget() noexcept {
     rte_pktmbuf_free(std::exchange(reading_, nullptr));
-    post(core::request_close);
-    link_ = nullptr;
+    delete std::exchange(link_, nullptr);
   }
+  /// Resets the connection.
+  void abort() { let_go(core::request_close | core::request_abort); }
 
  private:
   std::uint32_t status() const { return link_->status.load(std::memory_order_acquire); }
   void post(std::uint32_t requests) { post_to(*host_, *link_, requests); }
+  void let_go(std::uint32_t requests) {
+    if (link_ == nullptr) return;
+    rte_pktmbuf_free(std::exchange(reading_, nullptr));
+    post(requests);
+    link_ = nullptr;
+  }
 
   core::host* host_ = nullptr;
   core::socket_link* link_ = nullptr;
@@ -156,6 +164,8 @@ class app_listener {
   void close() {
     if (link_ != nullptr) post_to(host_, *std::exchange(link_, nullptr), core::request_close);
   }
+  /// Its host has gone, and took the link with it.
+  void forget() noexcept { link_ = nullptr; }
 
  private:
   core::host& host_;

@@ -1,8 +1,6 @@
 // Two whole stacks on a made wire and a made clock.
 #pragma once
 
-#include <rte_mempool.h>
-
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -11,58 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "pmd_glue/mempool.hpp"
 #include "unit/support/app.hpp"
+#include "unit/support/made_host.hpp"
 #include "unit/support/made_wire.hpp"
 
 namespace nd::test {
-
-/// The mbufs of one host. They outlive it, and tests share them, because making them takes longer
-/// than most tests do.
-class host_pools {
- public:
-  host_pools(unsigned rx_mbufs, unsigned tx_mbufs, std::uint16_t mtu)
-      : rx_(make("rx", rx_mbufs, pmd::rx_data_room(mtu))),
-        tx_(make("tx", tx_mbufs, pmd::tx_data_room(mtu))),
-        packets_(make("packets", 512, pmd::tx_data_room(mtu))) {}
-
-  rte_mempool* rx() const noexcept { return rx_.get(); }
-  rte_mempool* tx() const noexcept { return tx_.get(); }
-  rte_mempool* packets() const noexcept { return packets_.get(); }
-  unsigned in_use() const noexcept {
-    return rte_mempool_in_use_count(rx()) + rte_mempool_in_use_count(tx()) +
-           rte_mempool_in_use_count(packets());
-  }
-
- private:
-  static pmd::mempool_ptr make(const char* what, unsigned mbufs, std::uint32_t data_room) {
-    static unsigned made = 0;
-    return pmd::make_mbuf_pool(std::string("made-") + what + std::to_string(made++), mbufs,
-                               data_room);
-  }
-  pmd::mempool_ptr rx_;
-  pmd::mempool_ptr tx_;
-  pmd::mempool_ptr packets_;
-};
-
-/// Takes mbufs away until it is destroyed.
-class hoard {
- public:
-  /// Leaves `left` in the pool.
-  explicit hoard(rte_mempool* pool, unsigned left = 0) {
-    while (rte_mempool_avail_count(pool) > left) {
-      rte_mbuf* m = rte_pktmbuf_alloc(pool);
-      if (m == nullptr) break;
-      taken_.emplace_back(m);
-    }
-  }
-  void give_back(std::size_t n) {
-    while (n-- > 0 && !taken_.empty()) taken_.pop_back();
-  }
-
- private:
-  std::vector<mbuf_ptr> taken_;
-};
 
 struct pair_options {
   std::uint64_t seed = 1;
@@ -75,15 +26,10 @@ struct pair_options {
   std::function<void(std::size_t, core::host_config&)> configure = {};  ///< each host
 };
 
-/// Host 0 is 10.0.0.1, host 1 is 10.0.0.2.
 class host_pair {
  public:
-  static constexpr std::uint32_t ip_of(std::size_t i) noexcept {
-    return 0x0a000001 + static_cast<std::uint32_t>(i);
-  }
-  static mac_address mac_of(std::size_t i) noexcept {
-    return {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i + 1)};
-  }
+  static constexpr std::uint32_t ip_of(std::size_t i) noexcept { return made_ip(i); }
+  static mac_address mac_of(std::size_t i) noexcept { return made_mac(i); }
   /// The time a turn of the loop takes; one in which nothing happened is followed by longer ones,
   /// because made time costs real time.
   static constexpr duration turn = duration::microseconds(5);
@@ -132,22 +78,11 @@ class host_pair {
     c.mac = mac_of(i);
     c.mtu = options_.mtu;
     devices_[i] = &net.plug(c, pools(i).rx());
-    core::host_config config;
-    config.name = "made" + std::to_string(i);
-    config.values = values;
-    config.address = {.ip = ip_of(i),
-                      .prefix = 24,
-                      .mac = c.mac,
-                      .udp = options_.udp,
-                      .ip_protocol = 19,
-                      .udp_port = 9019};
+    core::host_config config = made_config(i, values, pools(i));
     if (options_.static_neighbors) config.neighbors = {{ip_of(1 - i), mac_of(1 - i)}};
     config.epoch = ++boots_;
     config.cookie_key.fill(static_cast<std::uint8_t>(boots_));
     config.seed = options_.seed * 1000 + boots_;
-    config.rx_pool = pools(i).rx();
-    config.tx_pool = pools(i).tx();
-    config.packet_pool = pools(i).packets();
     if (options_.configure) options_.configure(i, config);
     hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
   }

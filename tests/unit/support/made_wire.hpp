@@ -23,6 +23,7 @@ struct made_frame {
   std::vector<std::byte> bytes;
   std::size_t from = 0;      ///< which port sent it
   std::uint64_t number = 0;  ///< of all frames of the wire, from 0
+  bool checksums = true;     ///< false: both ends leave them out, but in handshakes
 
   bool is_arp() const {
     return wire::at<wire::ethernet_header>(data()).type == wire::ethertype_arp;
@@ -43,11 +44,12 @@ struct made_frame {
   }
   bool is(wire::packet_kind kind) { return !is_arp() && header().kind == kind; }
   /// How a packet with a CRC32C was written.
-  wire::packet_format format() const {
+  wire::packet_format format() {
     return {.source = ip().source,
             .destination = ip().destination,
             .protocol = ip().protocol,
-            .crc = ip().protocol != wire::protocol_udp};
+            .crc = ip().protocol != wire::protocol_udp &&
+                   (checksums || wire::is_handshake(header().kind))};
   }
   std::span<std::byte> records() {
     std::span<std::byte> p = packet();
@@ -63,6 +65,15 @@ struct made_frame {
   }
   bool has(wire::record_type type) { return count(type) > 0; }
 
+  /// Congestion Experienced, where its sender understands that.
+  void mark_congested() {
+    if (is_arp() || (ip().dscp_ecn & wire::ecn_mask) == 0) return;
+    wire::ipv4_header& header = ip();
+    header.dscp_ecn |= wire::ecn_ce;
+    header.checksum = std::uint16_t{0};
+    header.checksum = wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(header)));
+  }
+
  private:
   static constexpr std::size_t ethernet_size = sizeof(wire::ethernet_header);
   const void* data(std::size_t at = 0) const { return bytes.data() + at; }
@@ -75,6 +86,12 @@ struct frame_fate {
   bool congested = false;  ///< marked with CE
   unsigned copies = 1;
   duration extra;  ///< later than it would have been
+};
+
+/// One copy of a frame at its receiver.
+struct frame_arrival {
+  instant when;
+  unsigned turned_bits = 0;  ///< anywhere behind the Ethernet header
 };
 
 /// Chances from 0 to 1, drawn for each frame.
@@ -92,6 +109,10 @@ class made_wire {
  public:
   class made_port;
   using hook = std::function<void(made_frame&, frame_fate&)>;
+  /// A way to one receiver, to be called with the time at which a frame leaves its sender: what is
+  /// pushed arrives. It may change the frame.
+  using path_hook = std::function<void(made_frame&, std::size_t to, instant left,
+                                       std::vector<frame_arrival>& arrivals)>;
 
   explicit made_wire(std::uint64_t seed) : random_(seed) {}
   made_wire(const made_wire&) = delete;
@@ -101,33 +122,37 @@ class made_wire {
   made_port& plug(const port_capabilities& capabilities, rte_mempool* rx_pool);
   /// Frames under way to the port are lost.
   void unplug(made_port& p);
+  /// In place of unplugging: frames under way to `old` that have not arrived by now go to `p`.
+  void replace(made_port& old, made_port& p, instant now);
 
   impairments faults;
-  hook on_frame;  ///< before the faults
+  hook on_frame;          ///< before the faults
+  path_hook on_path;      ///< where it is set, `latency` and reordering are its own to do
+  bool checksums = true;  ///< of what its frames say
   duration latency = duration::microseconds(10);
   /// Each port's own sending rate; 0: no limit. What does not fit `queue_bytes` is dropped.
   std::uint64_t bytes_per_second = 0;
   std::uint64_t queue_bytes = 1 << 20;
   std::uint64_t mark_bytes = ~std::uint64_t{0};  ///< a longer queue marks CE
 
-  instant next_arrival() const noexcept {
-    return under_way_.empty() ? instant::never() : under_way_.begin()->first;
-  }
+  instant next_arrival() const noexcept;
   std::uint64_t frames() const noexcept { return frames_; }
   std::uint64_t dropped() const noexcept { return dropped_; }
 
   /// A frame from nowhere, for the port with number `to`.
-  void inject(instant when, std::size_t to, std::vector<std::byte> bytes) {
-    under_way_.emplace(when, std::pair(to, std::move(bytes)));
-  }
+  void inject(instant when, std::size_t to, std::vector<std::byte> bytes);
 
  private:
   void send(instant now, made_port& from, const rte_mbuf* m);
-  void carry(instant when, std::size_t to, std::vector<std::byte> bytes);
+  void deliver(instant left, made_frame& f, duration extra);
+  void carry(instant when, made_port& to, const std::vector<std::byte>& bytes,
+             unsigned turned_bits);
+  std::vector<std::byte> buffer();
 
   rng random_;
   std::vector<std::unique_ptr<made_port>> ports_;
-  std::multimap<instant, std::pair<std::size_t, std::vector<std::byte>>> under_way_;
+  std::vector<std::vector<std::byte>> spare_;  ///< buffers of frames that have arrived
+  std::vector<frame_arrival> arrivals_;
   std::uint64_t frames_ = 0;
   std::uint64_t dropped_ = 0;
 };
@@ -142,23 +167,20 @@ class made_wire::made_port final : public port {
   void tick(instant) override {}
 
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    now = now - ahead;
+    drop_overflow(now);
     std::size_t n = 0;
-    auto& way = wire_.under_way_;
-    for (auto it = way.begin(); it != way.end() && it->first <= now && n < frames.size();) {
-      if (it->second.first != number_) {
-        ++it;
-        continue;
-      }
-      const std::vector<std::byte>& bytes = it->second.second;
-      rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_);
-      if (m != nullptr) {
+    while (n < frames.size() && !arriving_.empty() && arriving_.begin()->first <= now) {
+      std::vector<std::byte>& bytes = arriving_.begin()->second;
+      if (rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_); m != nullptr) {
         std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(bytes.size())), bytes.data(),
                     bytes.size());
         frames[n++] = m;
       } else {
         ++no_mbuf;
       }
-      it = way.erase(it);
+      wire_.spare_.push_back(std::move(bytes));
+      arriving_.erase(arriving_.begin());
     }
     return n;
   }
@@ -166,25 +188,38 @@ class made_wire::made_port final : public port {
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
     const std::size_t n = accept ? std::min(accept(), frames.size()) : frames.size();
     for (std::size_t i = 0; i < n; ++i) {
-      wire_.send(now, *this, frames[i]);
+      wire_.send(now - ahead, *this, frames[i]);
       rte_pktmbuf_free(frames[i]);
     }
     return n;
   }
 
   std::size_t number() const noexcept { return number_; }
+  instant next_arrival() const noexcept {
+    return arriving_.empty() ? instant::never() : arriving_.begin()->first;
+  }
 
   bool up = true;                       ///< what link_up() says; frames pass all the same
   std::function<std::size_t()> accept;  ///< how many frames a burst takes; all where there is none
   std::uint64_t no_mbuf = 0;            ///< frames lost because `rx_pool` was empty
+  duration ahead;                       ///< this host's clock, of the wire's
+  std::size_t rx_ring = ~std::size_t{0};  ///< frames that wait for rx_burst(); others are lost
 
  private:
   friend class made_wire;
+  void drop_overflow(instant now) {
+    if (arriving_.size() <= rx_ring) return;
+    auto it = arriving_.begin();
+    for (std::size_t n = 0; n < rx_ring && it->first <= now; ++n) ++it;
+    const auto end = arriving_.upper_bound(now);
+    while (it != end && it->first <= now) it = arriving_.erase(it);
+  }
   made_wire& wire_;
   std::size_t number_;
   port_capabilities capabilities_;
   rte_mempool* rx_pool_;
   instant sending_until_;
+  std::multimap<instant, std::vector<std::byte>> arriving_;
   bool plugged_ = true;
 };
 
@@ -195,17 +230,42 @@ inline made_wire::made_port& made_wire::plug(const port_capabilities& c, rte_mem
 
 inline void made_wire::unplug(made_port& p) {
   p.plugged_ = false;
-  std::erase_if(under_way_, [&](const auto& f) { return f.second.first == p.number_; });
+  p.arriving_.clear();
+}
+
+inline void made_wire::replace(made_port& old, made_port& p, instant now) {
+  old.plugged_ = false;
+  old.arriving_.erase(old.arriving_.begin(), old.arriving_.upper_bound(now));
+  p.arriving_.merge(old.arriving_);
+}
+
+inline instant made_wire::next_arrival() const noexcept {
+  instant next = instant::never();
+  for (const auto& p : ports_) next = earlier(next, p->next_arrival());
+  return next;
+}
+
+inline void made_wire::inject(instant when, std::size_t to, std::vector<std::byte> bytes) {
+  ports_[to]->arriving_.emplace(when, std::move(bytes));
+}
+
+inline std::vector<std::byte> made_wire::buffer() {
+  if (spare_.empty()) return {};
+  std::vector<std::byte> b = std::move(spare_.back());
+  spare_.pop_back();
+  return b;
 }
 
 inline void made_wire::send(instant now, made_port& from, const rte_mbuf* m) {
   made_frame f;
+  f.bytes = buffer();
   f.bytes.resize(m->pkt_len);
   rte_pktmbuf_read(m, 0, m->pkt_len, f.bytes.data());
   if (const void* start = rte_pktmbuf_mtod(m, const void*); m->nb_segs == 1)
     std::memcpy(f.bytes.data(), start, f.bytes.size());
   f.from = from.number_;
   f.number = frames_++;
+  f.checksums = checksums;
   frame_fate fate;
   if (on_frame) on_frame(f, fate);
   fate.drop = fate.drop || random_.chance(faults.loss);
@@ -226,35 +286,43 @@ inline void made_wire::send(instant now, made_port& from, const rte_mbuf* m) {
   }
   if (fate.drop) {
     ++dropped_;
-    return;
+  } else {
+    if (fate.congested) f.mark_congested();
+    for (unsigned n = 0; n < fate.copies; ++n) deliver(left, f, fate.extra);
   }
-  if (fate.congested && !f.is_arp() && (f.ip().dscp_ecn & wire::ecn_mask) != 0) {
-    wire::ipv4_header& ip = f.ip();
-    ip.dscp_ecn |= wire::ecn_ce;
-    ip.checksum = std::uint16_t{0};
-    ip.checksum = wire::inet_checksum(wire::inet_sum(0, wire::bytes_of(ip)));
-  }
-  const auto& to = wire::at<wire::ethernet_header>(static_cast<const void*>(f.bytes.data()));
-  for (unsigned n = 0; n < fate.copies; ++n) {
-    instant when = left + latency + fate.extra;
-    if (random_.chance(faults.reorder))
-      when = when + duration(static_cast<std::int64_t>(
-                        random_.below(static_cast<std::uint64_t>(faults.reorder_by.ns()))));
-    for (const auto& p : ports_) {
-      if (p.get() == &from || !p->plugged_) continue;
-      if (to.destination == p->capabilities_.mac || to.destination == mac_broadcast)
-        carry(when, p->number_, f.bytes);
-    }
+  spare_.push_back(std::move(f.bytes));
+}
+
+inline void made_wire::deliver(instant left, made_frame& f, duration extra) {
+  instant when = left + latency + extra;
+  if (random_.chance(faults.reorder))
+    when = when + duration(static_cast<std::int64_t>(
+                      random_.below(static_cast<std::uint64_t>(faults.reorder_by.ns()))));
+  const mac_address to =
+      wire::at<wire::ethernet_header>(static_cast<const void*>(f.bytes.data())).destination;
+  for (const auto& p : ports_) {
+    if (p->number_ == f.from || !p->plugged_) continue;
+    if (to != p->capabilities_.mac && to != mac_broadcast) continue;
+    arrivals_.clear();
+    if (on_path)
+      on_path(f, p->number_, left, arrivals_);
+    else
+      arrivals_.push_back({when});
+    for (const frame_arrival& a : arrivals_) carry(a.when, *p, f.bytes, a.turned_bits);
   }
 }
 
-inline void made_wire::carry(instant when, std::size_t to, std::vector<std::byte> bytes) {
-  if (random_.chance(faults.corrupt)) {
+inline void made_wire::carry(instant when, made_port& to, const std::vector<std::byte>& bytes,
+                             unsigned turned_bits) {
+  std::vector<std::byte> copy = buffer();
+  copy.assign(bytes.begin(), bytes.end());
+  if (random_.chance(faults.corrupt)) ++turned_bits;
+  for (; turned_bits > 0; --turned_bits) {
     constexpr std::size_t from = sizeof(wire::ethernet_header);
-    const std::size_t bit = random_.below((bytes.size() - from) * 8);
-    bytes[from + bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
+    const std::size_t bit = random_.below((copy.size() - from) * 8);
+    copy[from + bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
   }
-  under_way_.emplace(when, std::pair(to, std::move(bytes)));
+  to.arriving_.emplace(when, std::move(copy));
 }
 
 }  // namespace nd::test

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "unit/support/app.hpp"
 
@@ -14,6 +15,12 @@ inline std::byte stream_byte(std::uint64_t offset, std::uint64_t salt) noexcept 
   std::uint64_t z = (offset >> 3) + salt * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   return static_cast<std::byte>((z ^ (z >> 27)) >> (offset & 7) * 8);
+}
+
+/// Fills `out` with the bytes of a stream from `offset` on.
+inline void fill_stream(std::span<std::byte> out, std::uint64_t offset,
+                        std::uint64_t salt) noexcept {
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = stream_byte(offset + i, salt);
 }
 
 /// Writes `length` bytes of a stream and shuts down behind them.
@@ -29,7 +36,7 @@ struct writer {
     while (to.written() < length) {
       const std::uint64_t at = to.written();
       const std::size_t n = std::min<std::uint64_t>({piece, buffer.size(), length - at});
-      for (std::size_t i = 0; i < n; ++i) buffer[i] = stream_byte(at + i, salt);
+      fill_stream(std::span(buffer).first(n), at, salt);
       if (to.write(std::span(buffer).first(n)) < n) return;
     }
     if (!shut && to.connected()) {

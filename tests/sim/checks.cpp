@@ -1,0 +1,97 @@
+#include "sim/checks.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+namespace nd::sim {
+namespace {
+
+constexpr unsigned most_idle_turns = 100;
+
+}  // namespace
+
+void host_checks::before_turn() {
+  std::ranges::fill(in_flight_, 0);
+  host_.for_each_channel([this](const core::channel& c) {
+    if (in_flight_.size() <= c.id()) in_flight_.resize(c.id() + 1);
+    in_flight_[c.id()] = c.bytes_in_flight();
+  });
+  sent_before_ = host_.stats().tx_packets.value();
+}
+
+void host_checks::after_turn(instant host_now, std::size_t served, bool short_of) {
+  try {
+    windows_hold();
+    memory_is_bounded();
+    peers_keep_the_rules();
+    does_not_spin(host_now, served, short_of);
+  } catch (const violation& v) {
+    throw violation(fmt::format("host {}: {}", index_, v.what()));
+  }
+}
+
+// More may be in flight than the window allows where the window has shrunk. Then nothing is added
+// but a ping and a path MTU probe.
+void host_checks::windows_hold() const {
+  host_.for_each_channel([this](const core::channel& c) {
+    const std::uint64_t before = c.id() < in_flight_.size() ? in_flight_[c.id()] : 0;
+    const std::uint64_t most = std::max(before, c.congestion().window() + mtu_) + mtu_ + 64;
+    if (c.bytes_in_flight() > most)
+      throw violation(
+          fmt::format("channel {} has {} bytes in flight, {} before the turn, its window is {}",
+                      c.id(), c.bytes_in_flight(), before, c.congestion().window()));
+    if (c.queued() > core::channel::queue_limit)
+      throw violation(fmt::format("channel {} has {} records queued", c.id(), c.queued()));
+  });
+}
+
+void host_checks::memory_is_bounded() const {
+  const core::host_holdings h = host_.holdings();
+  if (h.credit > h.credit_limit)
+    throw violation(fmt::format("{} bytes granted of {}", h.credit, h.credit_limit));
+  if (h.out_of_order > h.out_of_order_limit)
+    throw violation(
+        fmt::format("{} bytes out of order of {}", h.out_of_order, h.out_of_order_limit));
+  if (h.sockets > static_cast<std::size_t>(values_.sockets))
+    throw violation(fmt::format("{} sockets of {}", h.sockets, values_.sockets));
+  // Strangers show no valid cookie: there is no state for them.
+  if (h.peers > others_)
+    throw violation(fmt::format("{} peers, and only {} other hosts", h.peers, others_));
+}
+
+// Credit, acknowledgements and records are checked by whoever receives them; among hosts that all
+// keep the rules none may find anything.
+void host_checks::peers_keep_the_rules() const {
+  const counters& c = host_.stats();
+  if (c.protocol_errors.value() > 0) throw violation("a peer broke a rule (protocol_errors)");
+  if (c.drop_bad_ack.value() > 0) throw violation("a packet acknowledges what was never sent");
+  if (c.records_unknown_type.value() > 0) throw violation("a record of an unknown type");
+}
+
+void host_checks::does_not_spin(instant host_now, std::size_t served, bool short_of) {
+  const bool idle = served == 0 && host_.stats().tx_packets.value() == sent_before_ &&
+                    host_.next_deadline() <= host_now && !short_of;
+  idle_turns_ = idle ? idle_turns_ + 1 : 0;
+  if (idle_turns_ > most_idle_turns)
+    throw violation(
+        fmt::format("{} turns in a row did nothing and asked for another at once", idle_turns_));
+}
+
+void host_checks::counters_add_up() const {
+  const counters& c = host_.stats();
+  const std::uint64_t used =
+      c.arp_received.value() + c.icmp_echo_received.value() + c.icmp_unreachable_received.value() +
+      c.handshake_packets_received.value() + c.aborts_received.value() +
+      c.data_packets_received.value() + c.acks_received.value() + c.peers_closed.value();
+  const std::uint64_t dropped =
+      c.drop_not_ours.value() + c.drop_malformed.value() + c.drop_checksum.value() +
+      c.drop_unknown_channel.value() + c.drop_bad_cookie.value() + c.drop_bad_handshake.value() +
+      c.drop_stale_epoch.value() + c.drop_duplicate.value() + c.drop_beyond_window.value() +
+      c.drop_no_memory.value() + c.drop_bad_ack.value();
+  if (used + dropped != c.rx_packets.value())
+    throw violation(fmt::format("{} packets received, {} used and {} dropped", c.rx_packets.value(),
+                                used, dropped));
+}
+
+}  // namespace nd::sim

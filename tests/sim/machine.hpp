@@ -1,0 +1,90 @@
+// A host of a run: a whole stack that boots, crashes, stands still and runs out of memory.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lcore/host.hpp"
+#include "sim/checks.hpp"
+#include "sim/network.hpp"
+#include "unit/support/made_host.hpp"
+
+namespace nd::sim {
+
+class machine {
+ public:
+  machine(std::size_t index, const scenario& s, network& net, trace& t);
+  ~machine();
+  machine(const machine&) = delete;
+  machine& operator=(const machine&) = delete;
+
+  bool up() const noexcept { return host_ != nullptr; }
+  core::host& host() noexcept { return *host_; }
+  unsigned boot() const noexcept { return boot_; }  ///< from 1 on
+  unsigned mbufs_in_use() const;
+  /// Of all boots that have ended.
+  const counter_sums& counted() const noexcept { return counted_; }
+
+  // Of these, what holds mbufs or links of the host must be gone before it stops.
+
+  void start(instant now);
+  /// Checks what it has counted, and is gone.
+  void stop();
+  /// Is gone, after a run that has failed.
+  void abandon() noexcept;
+  /// Throws violation where a socket or memory is left.
+  void nothing_is_left() const;
+  /// Its applications are gone: waits for its bytes to arrive, then tells its peers.
+  void leave(instant now);
+  bool is_leaving() const noexcept { return !next_goodbye_.is_never(); }
+  bool has_left() const noexcept { return goodbyes_ > most_goodbyes; }
+
+  std::size_t port_number() const noexcept { return device_->number(); }
+  instant next_turn() const;
+  void turn(instant now);
+
+  void pause(instant until) noexcept { paused_until_ = std::max(paused_until_, until); }
+  void hoard(unsigned pool, unsigned left, instant until);
+  void fail_allocation(unsigned pool, std::uint64_t countdown);
+  void fail_often(unsigned pool, std::uint64_t one_in, instant until);
+  void fill_device(std::uint64_t one_in, instant until);
+  /// All faults end.
+  void calm();
+
+  /// Bytes wait for their acknowledgement: throws violation where nothing will wake the host within
+  /// that time.
+  void expect_deadline(instant now, duration within) const;
+
+ private:
+  static constexpr unsigned most_goodbyes = 10;
+
+  rte_mempool* pool(unsigned number) const;
+  void end_faults(instant now);
+  void go_on_leaving(instant now);
+  bool short_of_something(instant now) const;
+
+  std::size_t index_;
+  const scenario& scenario_;
+  network& network_;
+  trace& trace_;
+  test::host_pools& pools_;
+  unsigned in_use_before_;
+  rng random_;
+
+  test::made_wire::made_port* device_ = nullptr;
+  std::unique_ptr<core::host> host_;
+  std::optional<host_checks> checks_;
+  counter_sums counted_;
+  unsigned boot_ = 0;
+  instant last_turn_;
+  instant paused_until_;
+  instant short_until_;  ///< faults of pools and device end
+  std::uint64_t device_full_one_in_ = 0;
+  std::vector<test::hoard> hoards_;
+  instant next_goodbye_ = instant::never();
+  instant linger_until_;
+  unsigned goodbyes_ = 0;
+};
+
+}  // namespace nd::sim

@@ -1,0 +1,105 @@
+#include "sim/network.hpp"
+
+#include <algorithm>
+
+namespace nd::sim {
+
+network::network(const scenario& s, trace& t)
+    : wire(s.seed),
+      scenario_(s),
+      trace_(t),
+      random_(s.seed + 1),
+      ways_(s.hosts * s.hosts),
+      receiving_until_(s.hosts),
+      ports_(s.hosts) {
+  wire.checksums = s.checksums;
+  wire.bytes_per_second = s.bytes_per_second;
+  wire.queue_bytes = s.queue_bytes;
+  wire.mark_bytes = s.mark_bytes;
+  wire.on_path = [this](test::made_frame& f, std::size_t to, instant left,
+                        std::vector<test::frame_arrival>& arrivals) {
+    carry(f, to, left, arrivals);
+  };
+}
+
+test::made_wire::made_port& network::plug(std::size_t host, const port_capabilities& capabilities,
+                                          rte_mempool* rx_pool, instant now) {
+  auto& p = wire.plug(capabilities, rx_pool);
+  host_of_port_.resize(p.number() + 1);
+  host_of_port_[p.number()] = host;
+  p.rx_ring = 512;
+  if (ports_[host] != nullptr) wire.replace(*ports_[host], p, now);
+  ports_[host] = &p;
+  return p;
+}
+
+void network::cut(std::size_t from, std::size_t to, instant until) {
+  instant& cut = ways_[from * scenario_.hosts + to].cut_until;
+  cut = std::max(cut, until);
+}
+
+void network::limit_mtu(std::size_t a, std::size_t b, std::uint16_t bytes, instant until) {
+  for (const std::size_t way : {a * scenario_.hosts + b, b * scenario_.hosts + a}) {
+    ways_[way].mtu = bytes;
+    ways_[way].mtu_until = until;
+  }
+}
+
+bool network::is_target(test::made_frame& f, const targeted_loss& t) const {
+  return (t.kind && f.is(*t.kind)) || (t.record && f.has(*t.record));
+}
+
+/// Null: it is not lost.
+const char* network::why_lost(test::made_frame& f, const way_model& model, way_state& state,
+                              instant left) {
+  if (calm_) return nullptr;
+  if (left < state.cut_until) return "cut";
+  if (left < state.mtu_until && f.ip_length() > state.mtu) return "too large";
+  state.burst =
+      state.burst ? !random_.chance(model.burst_ends) : random_.chance(model.burst_begins);
+  if (state.burst && random_.chance(model.burst_loss)) return "lost in a burst";
+  if (random_.chance(model.loss)) return "lost";
+  for (const targeted_loss& t : scenario_.targets)
+    if (is_target(f, t) && random_.chance(t.loss)) return "lost, a target";
+  return nullptr;
+}
+
+void network::carry(test::made_frame& f, std::size_t to_port, instant left,
+                    std::vector<test::frame_arrival>& arrivals) {
+  const std::size_t from = host_of_port_[f.from], to = host_of_port_[to_port];
+  const way_model& model = scenario_.way(from, to);
+  const char* lost = why_lost(f, model, ways_[from * scenario_.hosts + to], left);
+
+  // The switch's queue to the receiver.
+  instant& until = receiving_until_[to];
+  const std::uint64_t waiting = until <= left ? 0
+                                              : static_cast<std::uint64_t>((until - left).ns()) *
+                                                    scenario_.bytes_per_second / 1'000'000'000;
+  if (lost == nullptr && waiting > scenario_.queue_bytes) lost = "queue full";
+  if (lost != nullptr) return trace_.frame(left, from, to, f, arrivals, lost);
+  if (waiting > scenario_.mark_bytes) f.mark_congested();
+  until = std::max(until, left) + duration(static_cast<std::int64_t>(
+                                      f.bytes.size() * 1'000'000'000 / scenario_.bytes_per_second));
+
+  const unsigned copies = !calm_ && random_.chance(model.duplicate) ? 2 : 1;
+  for (unsigned n = 0; n < copies; ++n) {
+    test::frame_arrival a{until + model.delay};
+    if (!calm_ && random_.chance(model.reorder))
+      a.when = a.when + duration(static_cast<std::int64_t>(
+                            random_.below(static_cast<std::uint64_t>(model.reorder_by.ns()))));
+    if (!calm_ && random_.chance(model.corrupt)) {
+      // ARP has no checksum of its own, and Ethernet's is not in the frame: it would be lost.
+      if (f.is_arp()) continue;
+      // CRC32C finds three bits in any packet of ours; a sum is only sure of one.
+      a.turned_bits = scenario_.udp ? 1 : 1 + static_cast<unsigned>(random_.below(3));
+    }
+    arrivals.push_back(a);
+  }
+  if (!calm_ && !f.is_arp() && random_.chance(model.late))
+    arrivals.push_back({until + model.delay +
+                        duration(static_cast<std::int64_t>(
+                            random_.below(static_cast<std::uint64_t>(model.late_by.ns()))))});
+  trace_.frame(left, from, to, f, arrivals, "corrupted");
+}
+
+}  // namespace nd::sim

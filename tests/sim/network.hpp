@@ -1,0 +1,52 @@
+// The network of a run: a switch with a queue to each host, and a way with faults between each two.
+#pragma once
+
+#include <vector>
+
+#include "base/rng.hpp"
+#include "sim/scenario.hpp"
+#include "sim/trace.hpp"
+#include "unit/support/made_wire.hpp"
+
+namespace nd::sim {
+
+class network {
+ public:
+  network(const scenario& s, trace& t);
+
+  /// A host boots; the port is for this boot alone. What is still under way from an earlier life
+  /// comes to it.
+  test::made_wire::made_port& plug(std::size_t host, const port_capabilities& capabilities,
+                                   rte_mempool* rx_pool, instant now);
+
+  void cut(std::size_t from, std::size_t to, instant until);
+  /// IP packets above `bytes` vanish in both directions.
+  void limit_mtu(std::size_t a, std::size_t b, std::uint16_t bytes, instant until);
+  /// All faults end: every frame arrives, in order and unharmed.
+  void calm() noexcept { calm_ = true; }
+
+  test::made_wire wire;
+
+ private:
+  struct way_state {
+    bool burst = false;
+    instant cut_until;
+    instant mtu_until;
+    std::uint16_t mtu = 0;
+  };
+  void carry(test::made_frame& f, std::size_t to_port, instant left,
+             std::vector<test::frame_arrival>& arrivals);
+  const char* why_lost(test::made_frame& f, const way_model& model, way_state& state, instant left);
+  bool is_target(test::made_frame& f, const targeted_loss& t) const;
+
+  const scenario& scenario_;
+  trace& trace_;
+  rng random_;
+  std::vector<way_state> ways_;
+  std::vector<instant> receiving_until_;  ///< the queue of each host's way from the switch
+  std::vector<std::size_t> host_of_port_;
+  std::vector<test::made_wire::made_port*> ports_;  ///< of each host's last boot
+  bool calm_ = false;
+};
+
+}  // namespace nd::sim

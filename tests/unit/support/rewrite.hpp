@@ -1,0 +1,40 @@
+// Packets that are changed under way, with checksums as if they had been sent so.
+#pragma once
+
+#include <vector>
+
+#include "unit/support/made_wire.hpp"
+#include "wire/packet_format.hpp"
+
+namespace nd::test {
+
+struct copied_record {
+  wire::record record;
+  std::vector<std::byte> payload;
+};
+
+/// Calls `change` with the records of a packet (encap ip), and writes it anew. Its size must stay.
+template <class Change>
+void rewrite_records(made_frame& f, Change&& change) {
+  std::vector<copied_record> all;
+  wire::record_reader reader(f.records());
+  for (wire::record_view r; reader.next(r);) {
+    copied_record c{.record = {}, .payload = {r.payload.begin(), r.payload.end()}};
+    c.record.seq = r.header->seq;
+    c.record.grant = r.header->grant_seq;
+    c.record.source = r.header->source;
+    c.record.dest = r.header->dest;
+    c.record.length = r.header->len;
+    c.record.type = r.type();
+    all.push_back(std::move(c));
+  }
+  if (all.empty()) return;
+  change(all);
+  const wire::channel_header header = f.header();
+  wire::packet_writer writer(f.packet().data(), header, f.format());
+  for (const copied_record& c : all)
+    writer.append(c.record, c.payload, wire::crc32c(wire::crc32c_start, c.payload));
+  writer.finish();
+}
+
+}  // namespace nd::test
