@@ -20,9 +20,16 @@ void host_checks::before_turn() {
   sent_before_ = host_.stats().tx_packets.value();
 }
 
-void host_checks::after_turn(instant host_now, std::size_t served, bool short_of) {
+void host_checks::after_push() const {
   try {
     windows_hold();
+  } catch (const violation& v) {
+    throw violation(fmt::format("host {}: {}", index_, v.what()));
+  }
+}
+
+void host_checks::after_turn(instant host_now, std::size_t served, bool short_of) {
+  try {
     memory_is_bounded();
     peers_keep_the_rules();
     does_not_spin(host_now, served, short_of);

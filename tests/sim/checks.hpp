@@ -40,6 +40,8 @@ class host_checks {
       : index_(index), host_(h), values_(values), mtu_(mtu), others_(others) {}
 
   void before_turn();
+  /// What has been sent was allowed. Throws violation.
+  void after_push() const;
   /// `short_of` says that mbufs or descriptors may have been missing: then a host may try again at
   /// once, as often as it likes. Throws violation.
   void after_turn(instant host_now, std::size_t served, bool short_of);

@@ -130,7 +130,9 @@ void machine::turn(instant now) {
   end_faults(now);
   const instant host_now = now + scenario_.ahead[index_];
   checks_->before_turn();
-  const std::size_t served = host_->poll(host_now);
+  std::size_t served = host_->push(host_now);
+  checks_->after_push();
+  served += host_->pull(host_now);
   last_turn_ = now;
   checks_->after_turn(host_now, served, short_of_something(now));
   go_on_leaving(now);
