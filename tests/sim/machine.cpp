@@ -67,6 +67,7 @@ void machine::start(instant now) {
   config.epoch = 1'000'000 * (index_ + 1) + boot_;
   config.cookie_key.fill(static_cast<std::uint8_t>(random_.next()));
   config.seed = random_.next();
+  config.rx_reserved = scenario_.rx_reserved;
   config.first_number = scenario_.first_number;
   config.first_offset = scenario_.first_offset;
   host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
