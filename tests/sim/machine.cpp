@@ -72,7 +72,7 @@ void machine::start(instant now) {
   config.first_offset = scenario_.first_offset;
   host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
   checks_.emplace(index_, *host_, scenario_.values, c.mtu, scenario_.hosts - 1);
-  last_turn_ = now;
+  last_turn_ = booted_at_ = now;
   paused_until_ = {};
   goodbyes_ = 0;
   next_goodbye_ = instant::never();

@@ -248,7 +248,9 @@ side_plan drawing::draw_side() {
                          : (chance(0.1) ? 0 : spread(1, chance(0.1) ? 400'000 : 60'000));
   if (heavy_) p.bytes *= 10;
   p.write_most = spread(chance(0.1) ? 1 : 64, 65536);
-  // Streams of single bytes are short ones.
+  // A window a round trip, and a write a turn: neither takes too long.
+  const std::int64_t buffer = std::min(s_.values.send_buffer, s_.values.receive_buffer);
+  p.bytes = std::min(p.bytes, static_cast<std::uint64_t>(buffer) * 100);
   p.bytes = std::min<std::uint64_t>(p.bytes, p.write_most * 400);
   if (chance(0.2))
     p.write_pause = long_or_short(duration::microseconds(1), duration::milliseconds(2));
