@@ -67,11 +67,12 @@ void machine::start(instant now) {
   config.epoch = 1'000'000 * (index_ + 1) + boot_;
   config.cookie_key.fill(static_cast<std::uint8_t>(random_.next()));
   config.seed = random_.next();
+  config.rx_reserved = scenario_.rx_reserved;
   config.first_number = scenario_.first_number;
   config.first_offset = scenario_.first_offset;
   host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
   checks_.emplace(index_, *host_, scenario_.values, c.mtu, scenario_.hosts - 1);
-  last_turn_ = now;
+  last_turn_ = booted_at_ = now;
   paused_until_ = {};
   goodbyes_ = 0;
   next_goodbye_ = instant::never();

@@ -22,6 +22,7 @@ class machine {
   bool up() const noexcept { return host_ != nullptr; }
   core::host& host() noexcept { return *host_; }
   unsigned boot() const noexcept { return boot_; }  ///< from 1 on
+  instant booted_at() const noexcept { return booted_at_; }
   unsigned mbufs_in_use() const;
   /// Of all boots that have ended.
   const counter_sums& counted() const noexcept { return counted_; }
@@ -77,6 +78,7 @@ class machine {
   std::optional<host_checks> checks_;
   counter_sums counted_;
   unsigned boot_ = 0;
+  instant booted_at_;
   instant last_turn_;
   instant paused_until_;
   instant short_until_;  ///< faults of pools and device end

@@ -11,6 +11,7 @@ network::network(const scenario& s, trace& t)
       random_(s.seed + 1),
       ways_(s.hosts * s.hosts),
       receiving_until_(s.hosts),
+      recorded_(s.hosts),
       ports_(s.hosts) {
   wire.checksums = s.checksums;
   wire.bytes_per_second = s.bytes_per_second;
@@ -45,6 +46,22 @@ void network::limit_mtu(std::size_t a, std::size_t b, std::uint16_t bytes, insta
   }
 }
 
+// Old packets do harm where they can be taken for new ones: not those that only carry bytes.
+void network::record(test::made_frame& f, std::size_t to) {
+  constexpr std::size_t most = 256;
+  using wire::record_type;
+  if (f.is_arp() || recorded_[to].size() == most) return;
+  const bool interesting = !wire::has_records(f.header().kind) || f.is(wire::packet_kind::close) ||
+                           f.has(record_type::sync) || f.has(record_type::sync_ack) ||
+                           f.has(record_type::fin) || f.has(record_type::reset);
+  if (interesting && random_.chance(0.3)) recorded_[to].push_back(f.bytes);
+}
+
+void network::replay(std::size_t to, std::uint64_t count, instant now) {
+  for (const auto& frames = recorded_[to]; count > 0 && !frames.empty(); --count)
+    wire.inject(now, ports_[to]->number(), frames[random_.below(frames.size())]);
+}
+
 bool network::is_target(test::made_frame& f, const targeted_loss& t) const {
   return (t.kind && f.is(*t.kind)) || (t.record && f.has(*t.record));
 }
@@ -76,6 +93,7 @@ void network::carry(test::made_frame& f, std::size_t to_port, instant left,
                                               : static_cast<std::uint64_t>((until - left).ns()) *
                                                     scenario_.bytes_per_second / 1'000'000'000;
   if (lost == nullptr && waiting > scenario_.queue_bytes) lost = "queue full";
+  record(f, to);
   if (lost != nullptr) return trace_.frame(left, from, to, f, arrivals, lost);
   if (waiting > scenario_.mark_bytes) f.mark_congested();
   until = std::max(until, left) + duration(static_cast<std::int64_t>(

@@ -22,6 +22,9 @@ class network {
   void cut(std::size_t from, std::size_t to, instant until);
   /// IP packets above `bytes` vanish in both directions.
   void limit_mtu(std::size_t a, std::size_t b, std::uint16_t bytes, instant until);
+  /// Up to `count` of the packets that once were on their way to the host, and open or end
+  /// something, come again.
+  void replay(std::size_t to, std::uint64_t count, instant now);
   /// All faults end: every frame arrives, in order and unharmed.
   void calm() noexcept { calm_ = true; }
 
@@ -34,6 +37,7 @@ class network {
     instant mtu_until;
     std::uint16_t mtu = 0;
   };
+  void record(test::made_frame& f, std::size_t to);
   void carry(test::made_frame& f, std::size_t to_port, instant left,
              std::vector<test::frame_arrival>& arrivals);
   const char* why_lost(test::made_frame& f, const way_model& model, way_state& state, instant left);
@@ -45,7 +49,8 @@ class network {
   std::vector<way_state> ways_;
   std::vector<instant> receiving_until_;  ///< the queue of each host's way from the switch
   std::vector<std::size_t> host_of_port_;
-  std::vector<test::made_wire::made_port*> ports_;  ///< of each host's last boot
+  std::vector<std::vector<std::vector<std::byte>>> recorded_;  ///< frames, by receiver
+  std::vector<test::made_wire::made_port*> ports_;             ///< of each host's last boot
   bool calm_ = false;
 };
 

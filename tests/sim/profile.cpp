@@ -108,6 +108,10 @@ void drawing::draw_settings() {
   if (chance(0.2))
     v.max_ack_delay = long_or_short(duration::microseconds(1), duration::milliseconds(2));
   if (is("memory") && chance(0.3)) s_.backlog = static_cast<unsigned>(between(1, 4));
+  if (chance(is("memory") ? 0.5 : 0.05)) {
+    s_.rx_reserved = 2048 - static_cast<std::uint32_t>(spread(64, 1024));
+    s_.short_of_memory = true;
+  }
   if (is("many")) {
     s_.backlog = 1024;
     s_.short_of_memory = true;  // credit for a thousand sockets
@@ -208,7 +212,8 @@ void drawing::add_fault(fault_kind kind) {
       f.span = long_or_short(duration::milliseconds(1), duration::milliseconds(100));
       f.amount = between(2, 100);
       break;
-    case fault_kind::stranger: f.amount = spread(1, 64); break;
+    case fault_kind::stranger:
+    case fault_kind::replay: f.amount = spread(1, 64); break;
   }
   s_.faults.push_back(f);
 }
@@ -232,6 +237,7 @@ void drawing::draw_faults() {
   some(fault_kind::fail_often, memory ? 0.5 : 0.05, 3);
   some(fault_kind::device_full, memory ? 0.5 : 0.1, 3);
   some(fault_kind::stranger, 0.3, 4);
+  some(fault_kind::replay, restart ? 0.8 : 0.3, 6);
   std::ranges::stable_sort(s_.faults, {}, &planned_fault::at);
 }
 
@@ -242,7 +248,9 @@ side_plan drawing::draw_side() {
                          : (chance(0.1) ? 0 : spread(1, chance(0.1) ? 400'000 : 60'000));
   if (heavy_) p.bytes *= 10;
   p.write_most = spread(chance(0.1) ? 1 : 64, 65536);
-  // Streams of single bytes are short ones.
+  // A window a round trip, and a write a turn: neither takes too long.
+  const std::int64_t buffer = std::min(s_.values.send_buffer, s_.values.receive_buffer);
+  p.bytes = std::min(p.bytes, static_cast<std::uint64_t>(buffer) * 100);
   p.bytes = std::min<std::uint64_t>(p.bytes, p.write_most * 400);
   if (chance(0.2))
     p.write_pause = long_or_short(duration::microseconds(1), duration::milliseconds(2));
@@ -287,8 +295,8 @@ scenario drawing::draw() {
 
 std::string_view name_of(fault_kind kind) noexcept {
   constexpr std::array<std::string_view, fault_kinds> names{
-      "cut",        "mtu",         "crash",   "leave", "pause", "hoard", "fail_allocation",
-      "fail_often", "device_full", "stranger"};
+      "cut",        "mtu",         "crash",    "leave", "pause", "hoard", "fail_allocation",
+      "fail_often", "device_full", "stranger", "replay"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -50,8 +50,9 @@ enum class fault_kind : std::uint8_t {
   fail_often,       ///< each allocation with a chance of 1 in `amount`
   device_full,      ///< bursts are taken in part, or not at all
   stranger,         ///< packets from addresses that nobody has
+  replay,           ///< `amount` earlier packets come once more, those that open and end things
 };
-inline constexpr std::size_t fault_kinds = 10;
+inline constexpr std::size_t fault_kinds = 11;
 std::string_view name_of(fault_kind kind) noexcept;
 
 struct planned_fault {
@@ -114,6 +115,7 @@ struct scenario {
   duration turn;        ///< time a turn of the loop takes
   duration app_period;  ///< between two turns of a host's applications, while there is work
   unsigned backlog = 128;
+  std::uint32_t rx_reserved = 0;  ///< mbufs of the receive pool that are not counted on
 
   std::vector<way_model> ways;  ///< from * hosts + to
   std::vector<targeted_loss> targets;

@@ -147,6 +147,7 @@ void simulation::apply(const planned_fault& f) {
     }
     case fault_kind::mtu:
       return network_.limit_mtu(f.host, f.other, static_cast<std::uint16_t>(f.amount), until);
+    case fault_kind::replay: return network_.replay(f.host, f.amount, now_);
     case fault_kind::stranger: return bring_strangers(f.host, f.amount);
     default: break;
   }

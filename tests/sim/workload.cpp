@@ -147,6 +147,7 @@ void workload::accept(std::size_t host, instant now) {
     s.host = host;
     s.boot = machines_[host]->boot();
     s.state = side_state::open;
+    s.opened = now;
     s.socket = std::move(socket);
     old_boots_are_gone(host, c->plan.client, c->sides[0].boot);
     hosts_[host].active.push_back({c, 1});
@@ -180,6 +181,8 @@ void workload::old_boots_are_gone(std::size_t host, std::size_t peer, unsigned b
     if (theirs.host != peer || theirs.boot == 0 || theirs.boot >= boot) continue;
     // What both have ended is over, though not all of it was read.
     if (mine.state != side_state::open || (mine.shut && theirs.shut)) continue;
+    // Or it is one with the new boot, whose application has not accepted it yet.
+    if (mine.opened >= machines_[peer]->booted_at()) continue;
     const std::uint32_t gone = core::socket_link::failed | core::socket_link::closed;
     if ((mine.socket.link().status.load() & gone) == 0)
       throw violation(fmt::format("host {} knows boot {} of {}, but keeps {}", host, boot, peer,
@@ -194,6 +197,7 @@ void workload::step(connection& c, std::size_t which, instant now) {
     if (s.socket.failed()) return finish(c, which, side_state::failed, now, s.socket.error());
     if (!s.socket.connected()) return;
     s.state = side_state::open;
+    s.opened = now;
     s.local_port = s.socket.link().local_port;
     if (c.sides[1].boot != 0) old_boots_are_gone(s.host, c.plan.server, c.sides[1].boot);
   }

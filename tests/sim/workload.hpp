@@ -37,6 +37,7 @@ struct side {
   bool ended = false;  ///< has read the end of the stream
   instant write_at;
   instant read_at;
+  instant opened;
   std::uint16_t local_port = 0;  ///< the client's
 };
 

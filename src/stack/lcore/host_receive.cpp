@@ -283,9 +283,11 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
   const socket_key key{p.ip, record.header->dest, record.header->source};
   if (!is_new_connection(p, body->connection)) return;  // it repeats itself
   if (socket_entry* forgotten = sockets_.find(key)) {
-    // The peer no longer knows the connection that had these ports.
+    // The peer no longer knows the connection that had these ports. What came before is still the
+    // application's to read.
     forgotten->sock.fail(errc::connection_reset);
-    finish(*forgotten);
+    sockets_.release_key(*forgotten);
+    settle(now, *forgotten, socket_outcome::ok);
   }
   const auto refuse = [&] {
     ++stats_.connections_refused;

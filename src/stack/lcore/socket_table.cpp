@@ -46,11 +46,16 @@ socket_entry* socket_table::create(const socket_environment& environment, socket
 
 void socket_table::destroy(socket_entry* entry) {
   const std::uint32_t index = entry->sock.handle().index;
-  rte_hash_del_key(hash_.get(), &entry->sock.key());
-  if (last_ == entry) last_ = nullptr;
+  release_key(*entry);
   slots_[index].entry.reset();
   free_.push_back(index);
   --size_;
+}
+
+void socket_table::release_key(socket_entry& entry) noexcept {
+  if (entry.has_key) rte_hash_del_key(hash_.get(), &entry.sock.key());
+  entry.has_key = false;
+  if (last_ == &entry) last_ = nullptr;
 }
 
 }  // namespace nd::core

@@ -28,6 +28,7 @@ struct socket_entry {
   socket_entry* next_ready = nullptr;  ///< in the peer's ready queue
   bool ready = false;                  ///< in that queue
   bool touched = false;                ///< has got records in this turn
+  bool has_key = true;                 ///< the demultiplexer finds it
   timer wake{timer::owner_kind::socket, this};
 };
 
@@ -44,6 +45,8 @@ class socket_table {
   socket_entry* create(const socket_environment& environment, socket_link* link,
                        const socket_key& key, std::uint64_t connection, peer& p);
   void destroy(socket_entry* entry);
+  /// Another socket may have its key: it is found by its handle alone from now on.
+  void release_key(socket_entry& entry) noexcept;
 
   socket_entry* find(const socket_key& key) noexcept {
     if (last_ != nullptr && last_->sock.key() == key) return last_;
