@@ -12,6 +12,8 @@ namespace {
 constexpr duration liveness_bound = duration::seconds(30);
 constexpr duration rest_bound = duration::seconds(30);
 constexpr int tries_a_way = 5;
+// An address that is asked for five times, 100 ms apart, needs an answer.
+constexpr duration unanswered = duration::milliseconds(100);
 
 }  // namespace
 
@@ -128,6 +130,11 @@ void simulation::take_down(std::size_t host, side_state how) {
   workload_.on_exit(host, how, now_);
 }
 
+/// A channel that can not be opened takes all that there are to the peer with it.
+duration simulation::shortest_patience() const {
+  return std::min(scenario_.values.peer_timeout, scenario_.values.connect_timeout);
+}
+
 void simulation::apply(const planned_fault& f) {
   machine& m = *machines_[f.host];
   trace_.note(now_, "fault: {} of {} {} for {} us, {} pool {}", name_of(f.kind), f.host, f.other,
@@ -137,12 +144,8 @@ void simulation::apply(const planned_fault& f) {
     case fault_kind::cut: {
       duration& cut = cut_[std::min(f.host, f.other) * scenario_.hosts + std::max(f.host, f.other)];
       cut += f.span;
-      // An address that is asked for five times, 100 ms apart, needs an answer.
-      if (cut >= duration::milliseconds(100)) workload_.hinder(f.host, f.other);
-      // A channel that can not be opened takes all that there are to the peer with it.
-      const settings& v = scenario_.values;
-      if (cut >= std::min(v.peer_timeout, v.connect_timeout) / 2)
-        workload_.disturb(f.host, f.other);
+      if (cut >= unanswered) workload_.hinder(f.host, f.other);
+      if (cut >= shortest_patience() / 2) workload_.disturb(f.host, f.other);
       return network_.cut(f.host, f.other, until);
     }
     case fault_kind::mtu:
@@ -164,7 +167,9 @@ void simulation::apply(const planned_fault& f) {
       down_for_[f.host] = f.span;
       break;
     case fault_kind::pause:
-      if (f.span >= scenario_.values.peer_timeout / 2) workload_.disturb(f.host);
+      for (std::size_t other = 0; other < scenario_.hosts; ++other)
+        if (other != f.host && f.span >= unanswered) workload_.hinder(f.host, other);
+      if (f.span >= shortest_patience() / 2) workload_.disturb(f.host);
       m.pause(until);
       break;
     case fault_kind::hoard:

@@ -38,6 +38,7 @@ class simulation {
   instant next_event() const;
   void serve(instant until);
   void boot(std::size_t host);
+  duration shortest_patience() const;
   void apply(const planned_fault& f);
   void take_down(std::size_t host, side_state how);
   void bring_strangers(std::size_t host, std::uint64_t count);
