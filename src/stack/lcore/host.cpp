@@ -28,6 +28,7 @@ host::host(const host_config& config, port& device, instant now)
       out_of_order_{.limit = rx_bytes(config) / 4},
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
+                   .reserve = config.packet_pool,
                    .credit = credit_,
                    .digests = !config.address.udp,
                    .first_offset = config.first_offset},

@@ -55,7 +55,8 @@ bool send_queue::may_send_new(std::uint64_t grant) const noexcept {
   return s.offset < grant && list_.front() == first_unsent_;
 }
 
-rte_mbuf* send_queue::next(std::uint64_t grant, std::uint32_t max_payload, bool digests) noexcept {
+rte_mbuf* send_queue::next(std::uint64_t grant, std::uint32_t max_payload, bool digests,
+                           rte_mempool* reserve) noexcept {
   rte_mbuf* m = first_lost_;
   std::uint64_t limit = max_payload;
   if (m == nullptr) {
@@ -64,7 +65,8 @@ rte_mbuf* send_queue::next(std::uint64_t grant, std::uint32_t max_payload, bool 
     limit = std::min(limit, grant - segment_of(m).offset);
   }
   segment& s = segment_of(m);
-  if (s.length > limit && !cut(m, static_cast<std::uint32_t>(limit), digests)) return nullptr;
+  if (s.length > limit && !cut(m, static_cast<std::uint32_t>(limit), digests, reserve))
+    return nullptr;
   if (m == first_lost_) {
     --lost_;
     s.state = segment_state::queued;
@@ -84,8 +86,10 @@ void send_queue::find_next_lost(rte_mbuf* from) noexcept {
 }
 
 /// Cuts `m` behind `length` bytes; the rest becomes a segment of its own in the same state.
-bool send_queue::cut(rte_mbuf* m, std::uint32_t length, bool digests) noexcept {
+bool send_queue::cut(rte_mbuf* m, std::uint32_t length, bool digests,
+                     rte_mempool* reserve) noexcept {
   rte_mbuf* rest = allocate_segment(m->pool);
+  if (rest == nullptr && reserve != nullptr) rest = allocate_segment(reserve);
   if (rest == nullptr) return false;
   segment& s = segment_of(m);
   segment& r = segment_of(rest);

@@ -25,8 +25,10 @@ class send_queue {
 
   /// What to send now: a lost segment, else new bytes up to offset `grant`. Null when there is
   /// none. The caller sends it: it is `queued` from here on. One longer than `max_payload` or the
-  /// grant is cut; for that a second mbuf comes from its pool, and without one it waits.
-  rte_mbuf* next(std::uint64_t grant, std::uint32_t max_payload, bool digests) noexcept;
+  /// grant is cut; for that a second mbuf comes from its pool, or from `reserve` (may be null):
+  /// what was written may hold all of its pool, and leave only by being cut. Without one it waits.
+  rte_mbuf* next(std::uint64_t grant, std::uint32_t max_payload, bool digests,
+                 rte_mempool* reserve) noexcept;
   bool has_next(std::uint64_t grant) const noexcept {
     return first_lost_ != nullptr || may_send_new(grant);
   }
@@ -51,7 +53,7 @@ class send_queue {
 
  private:
   bool may_send_new(std::uint64_t grant) const noexcept;
-  bool cut(rte_mbuf* m, std::uint32_t length, bool digests) noexcept;
+  bool cut(rte_mbuf* m, std::uint32_t length, bool digests, rte_mempool* reserve) noexcept;
   void find_next_lost(rte_mbuf* from) noexcept;
 
   segment_list list_;

@@ -286,7 +286,7 @@ std::optional<wire::record> socket::next_record(instant now, std::uint32_t max_p
 
 std::optional<wire::record> socket::data_record(std::uint32_t max_payload) noexcept {
   const bool again = send_.has_lost();
-  rte_mbuf* m = send_.next(peer_grant_, max_payload, environment_.digests);
+  rte_mbuf* m = send_.next(peer_grant_, max_payload, environment_.digests, environment_.reserve);
   if (m == nullptr) return std::nullopt;
   const segment& s = segment_of(m);
   wire::record r = make_record(wire::record_type::data);

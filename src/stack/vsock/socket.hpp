@@ -20,6 +20,7 @@ namespace nd::core {
 struct socket_environment {
   counters& stats;
   rte_mempool* rx_pool;
+  rte_mempool* reserve;  ///< when what was written holds all mbufs; may be null
   credit_pool& credit;
   bool digests;                    ///< segments carry their CRC32C
   std::uint64_t first_offset = 0;  ///< of every stream; the application counts from 0

@@ -26,6 +26,33 @@ bool exchange(host_pair& p, connection& c, std::uint64_t each, duration limit,
   return all && c.client.consumed() == each && c.server.consumed() == each;
 }
 
+// Each segment has to be cut, and what was written has all the mbufs there are.
+TEST_CASE("A path that takes less than before needs no mbuf of the full send pool",
+          "[pair][shortage]") {
+  host_pair p({.tx_mbufs = 600, .adjust = [](settings& s) { s.send_buffer = 64 << 20; }});
+  {
+    connection c(p);
+    REQUIRE(exchange(p, c, 200'000, soon));
+  }
+  {
+    connection c(p);
+    writer w{c.client, 3'000'000};
+    reader r{c.server};
+    const auto both = [&] {
+      w.run();
+      r.run();
+      return r.ended;
+    };
+    REQUIRE(p.run_until([&] { return both() || c.server.consumed() > 100'000; }, soon));
+    p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.ip_length() > 1300; };
+    CHECK(p.run_until(both, duration::seconds(20)));
+    CHECK(p.stats(0).mtu_black_holes.value() == 1);
+    CHECK(r.wrong == 0);
+    CHECK(c.server.consumed() == w.length);
+  }
+  require_nothing_left(p);
+}
+
 // Found by nd-sim, profile memory, seed 569: it went on for good.
 TEST_CASE("What is waited for comes behind what there is no memory for", "[pair][shortage]") {
   host_pair p({.adjust = [](settings& s) { s.receive_buffer = 4096; }});

@@ -49,7 +49,7 @@ class writer {
   rte_mbuf* next(std::uint64_t grant, std::uint32_t max_payload) {
     const bool lost_first = queue_->has_lost();
     const std::uint64_t unsent = queue_->unsent_offset();
-    rte_mbuf* m = queue_->next(grant, max_payload, digests_);
+    rte_mbuf* m = queue_->next(grant, max_payload, digests_, nullptr);
     if (m == nullptr) return nullptr;
     const nd::segment& s = segment_of(m);
     REQUIRE(s.state == segment_state::queued);

@@ -23,7 +23,9 @@ class socket_end {
  public:
   socket_end(pool& mbufs, core::credit_pool& credit, std::uint16_t local, std::uint16_t remote,
              std::uint64_t window)
-      : pool_(mbufs), environment_{stats, mbufs.get(), credit, true}, link_(make_link(window)) {
+      : pool_(mbufs),
+        environment_{stats, mbufs.get(), nullptr, credit, true},
+        link_(make_link(window)) {
     sock = std::make_unique<core::socket>(environment_, budget_, link_,
                                           core::socket_key{1, local, remote},
                                           wire::socket_handle{local, 1}, socket_connection);
