@@ -118,6 +118,7 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
   rte_mbuf* behind = before != nullptr ? segment_list::after(before) : waiting_.front();
   if (covered(behind, offset, offset + payload.size())) return result::duplicate;
 
+  if (extend(before, behind, payload, offset)) return result::out_of_order;
   const std::uint32_t size = true_size(packet.get());
   if (memory_ + size > socket_limit_ || !budget_.has_room(size)) return result::no_memory;
   mbuf_ptr kept = alone ? std::move(packet) : mbuf_ptr(copy_of(payload, pool_));
@@ -144,6 +145,20 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
   memory_ += true_size(m);
   budget_.take(true_size(m));
   return result::out_of_order;
+}
+
+/// Adds a small payload to the waiting mbuf that ends where it starts, where there is room: else
+/// each of many small records that wait would take an mbuf, and the bound of memory soon refuse
+/// them. `behind` comes next; a payload that reaches it is not small change.
+bool receive_queue::extend(rte_mbuf* before, rte_mbuf* behind, std::span<const std::byte> payload,
+                           std::uint64_t offset) noexcept {
+  const std::size_t size = payload.size();
+  if (before == nullptr || end_of(before) != offset || size > before->buf_len / 4 ||
+      size > rte_pktmbuf_tailroom(before) ||
+      (behind != nullptr && segment_of(behind).offset < offset + size))
+    return false;
+  std::memcpy(rte_pktmbuf_append(before, static_cast<std::uint16_t>(size)), payload.data(), size);
+  return true;
 }
 
 /// All of [offset, end) lies in `from` and those behind it.

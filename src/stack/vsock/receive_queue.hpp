@@ -76,6 +76,8 @@ class receive_queue {
   result keep_out_of_order(mbuf_ptr& packet, std::span<std::byte> payload, std::uint64_t offset,
                            bool alone);
   void drop_waiting(rte_mbuf* m) noexcept;
+  static bool extend(rte_mbuf* before, rte_mbuf* behind, std::span<const std::byte> payload,
+                     std::uint64_t offset) noexcept;
   static bool covered(rte_mbuf* from, std::uint64_t offset, std::uint64_t end) noexcept;
   rte_mbuf* position_for(std::uint64_t offset) const noexcept;
 
