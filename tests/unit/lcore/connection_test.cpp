@@ -189,15 +189,7 @@ TEST_CASE("Packet numbers and streams pass the end of 32 bits", "[pair][connecti
     connection c(p);
     writer up{c.client, 200'000, 1}, down{c.server, 200'000, 2};
     reader at_server{c.server, 1}, at_client{c.client, 2};
-    REQUIRE(p.run_until(
-        [&] {
-          up.run();
-          down.run();
-          at_server.run();
-          at_client.run();
-          return at_server.ended && at_client.ended;
-        },
-        duration::seconds(5)));
+    REQUIRE(p.run_until(transfer(up, at_server, down, at_client), duration::seconds(5)));
     CHECK(at_server.wrong + at_client.wrong == 0);
     CHECK(c.server.consumed() == up.length);
     CHECK(c.client.consumed() == down.length);

@@ -257,13 +257,7 @@ TEST_CASE("No checksums where both agree", "[pair][handshake]") {
     connection c(p);
     writer w{c.client, 300'000};
     reader r{c.server};
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(1)));
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(1)));
     CHECK(r.wrong == 0);
   }
   require_nothing_left(p);

@@ -38,11 +38,7 @@ TEST_CASE("A path that takes less than before needs no mbuf of the full send poo
     connection c(p);
     writer w{c.client, 3'000'000};
     reader r{c.server};
-    const auto both = [&] {
-      w.run();
-      r.run();
-      return r.ended;
-    };
+    const auto both = transfer(w, r);
     REQUIRE(p.run_until([&] { return both() || c.server.consumed() > 100'000; }, soon));
     p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.ip_length() > 1300; };
     CHECK(p.run_until(both, duration::seconds(20)));
@@ -76,13 +72,7 @@ TEST_CASE("What is waited for comes behind what there is no memory for", "[pair]
     }
     CHECK(p.run_until([&] { return p.stats(1).drop_no_memory.value() > 0; }, soon));
     lossy = w.shut = false;
-    CHECK(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(1)));
+    CHECK(p.run_until(transfer(w, r), duration::seconds(1)));
     CHECK(r.wrong == 0);
   }
   p.net.on_frame = nullptr;
@@ -136,21 +126,9 @@ TEST_CASE("An empty send pool delays, and loses nothing", "[pair][shortage]") {
     reader r{c.server};
     for (int round = 0; round < 20; ++round) {
       const hoard taken(p.pools(victim).tx(), left), packets(p.pools(victim).packets(), left);
-      p.run_until(
-          [&] {
-            w.run();
-            r.run();
-            return r.ended;
-          },
-          duration::milliseconds(3));
+      p.run_until(transfer(w, r), duration::milliseconds(3));
     }
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(2)));
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(2)));
     REQUIRE(r.wrong == 0);
     REQUIRE(c.server.consumed() == w.length);
   }
@@ -263,21 +241,9 @@ TEST_CASE("Receive memory runs out and comes back", "[pair][shortage]") {
     reader r{c.server, 3};
     for (int round = 0; round < 30; ++round) {
       const hoard taken(p.pools(1).rx(), static_cast<unsigned>(random.below(40)));
-      p.run_until(
-          [&] {
-            w.run();
-            r.run(2000);
-            return r.ended;
-          },
-          duration::milliseconds(4));
+      p.run_until(transfer(w, r, 2000), duration::milliseconds(4));
     }
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(10)));
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(10)));
     REQUIRE(r.wrong == 0);
     REQUIRE(c.server.consumed() == w.length);
   }
@@ -302,13 +268,7 @@ TEST_CASE("A slow reader bounds its memory, and its peer asks for credit", "[pai
     REQUIRE(p.stats(1).notifications_received.value() > 1);
     REQUIRE(p.stats(1).notifications_received.value() < 20);
     REQUIRE(rte_mempool_in_use_count(p.pools(1).rx()) < 200);
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run(1000);
-          return r.ended;
-        },
-        duration::seconds(5)));
+    REQUIRE(p.run_until(transfer(w, r, 1000), duration::seconds(5)));
     REQUIRE(r.wrong == 0);
   }
   require_nothing_left(p);

@@ -92,13 +92,7 @@ TEST_CASE("A bottleneck with a short queue", "[pair][transfer]") {
     connection c(p);
     writer w{c.client, 4'000'000};
     reader r{c.server};
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(10)));
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(10)));
     ended_ns = static_cast<std::uint64_t>((p.now - start).ns());
     CHECK(r.wrong == 0);
     if (marks) CHECK(p.stats(0).ecn_reductions.value() > 0);
@@ -267,15 +261,7 @@ TEST_CASE("Numbers wrap: 2^32 packets are not far away for any seed", "[pair][tr
     connection c(p);
     writer a{c.client, 300'000, 1}, b{c.server, 300'000, 2};
     reader ra{c.client, 2}, rb{c.server, 1};
-    REQUIRE(p.run_until(
-        [&] {
-          a.run();
-          b.run();
-          ra.run();
-          rb.run();
-          return ra.ended && rb.ended;
-        },
-        duration::seconds(10)));
+    REQUIRE(p.run_until(transfer(a, ra, b, rb), duration::seconds(10)));
     REQUIRE(ra.wrong + rb.wrong == 0);
     REQUIRE(known[1]);
   }
@@ -291,13 +277,7 @@ TEST_CASE("A path that takes less than the devices do", "[pair][mtu]") {
     connection c(p);
     writer w{c.client, 1'000'000};
     reader r{c.server};
-    REQUIRE(p.run_until(
-        [&] {
-          w.run();
-          r.run();
-          return r.ended;
-        },
-        duration::seconds(10)));
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(10)));
     REQUIRE(r.wrong == 0);
     CHECK(p.stats(0).mtu_black_holes.value() == 0);
   }
@@ -314,11 +294,7 @@ TEST_CASE("A path that shrinks under a connection", "[pair][mtu]") {
     connection c(p);
     writer w{c.client, 2'000'000};
     reader r{c.server};
-    const auto run = [&] {
-      w.run();
-      r.run();
-      return r.ended;
-    };
+    const auto run = transfer(w, r);
     p.run_until([&] { return run() || c.server.consumed() > 500'000; }, duration::seconds(1));
     p.net.on_frame = [&](made_frame& f, frame_fate& fate) { fate.drop = f.ip_length() > path; };
     REQUIRE(p.run_until(run, duration::seconds(5)));

@@ -66,4 +66,23 @@ struct reader {
   }
 };
 
+/// For host_pair::run_until(): both go on in each turn, until the reader has seen the end.
+inline auto transfer(writer& w, reader& r, std::size_t at_most = ~std::size_t{0}) {
+  return [&w, &r, at_most] {
+    w.run();
+    r.run(at_most);
+    return r.ended;
+  };
+}
+/// The same in both directions at once.
+inline auto transfer(writer& a, reader& ra, writer& b, reader& rb) {
+  return [&a, &ra, &b, &rb] {
+    a.run();
+    b.run();
+    ra.run();
+    rb.run();
+    return ra.ended && rb.ended;
+  };
+}
+
 }  // namespace nd::test
