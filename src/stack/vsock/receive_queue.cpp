@@ -17,12 +17,25 @@ std::uint64_t end_of(rte_mbuf* m) noexcept {
   return segment_of(m).offset + m->data_len;
 }
 
+/// Bytes up to which a copy is better than an mbuf.
+std::size_t small_for(const rte_mbuf* m) noexcept {
+  return m->buf_len / 4;
+}
+
+/// Copies `payload` behind what is in `m`. False where it is larger than `most`, or there is no
+/// room.
+bool append(rte_mbuf* m, std::span<const std::byte> payload, std::size_t most) noexcept {
+  if (payload.size() > most || payload.size() > rte_pktmbuf_tailroom(m)) return false;
+  std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(payload.size())), payload.data(),
+              payload.size());
+  return true;
+}
+
 /// An mbuf of its own with a copy of `payload`; null when the pool is empty.
 rte_mbuf* copy_of(std::span<const std::byte> payload, rte_mempool* pool) noexcept {
   rte_mbuf* m = allocate_segment(pool);
   if (m == nullptr) return nullptr;
-  std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(payload.size())), payload.data(),
-              payload.size());
+  append(m, payload, payload.size());
   return m;
 }
 
@@ -49,10 +62,7 @@ receive_queue::result receive_queue::insert(mbuf_ptr& packet, std::span<std::byt
 // that wait must be half full at least (host.cpp counts on it).
 bool receive_queue::deliver(mbuf_ptr& packet, std::span<std::byte> payload, bool alone) {
   const std::size_t size = payload.size();
-  if (open_ != nullptr && size <= rte_pktmbuf_tailroom(open_) &&
-      (lagging_ || size <= open_->buf_len / 4)) {
-    std::memcpy(rte_pktmbuf_append(open_, static_cast<std::uint16_t>(size)), payload.data(), size);
-  } else {
+  if (open_ == nullptr || !append(open_, payload, lagging_ ? size : small_for(open_))) {
     rte_mbuf* m;
     if (alone) {
       m = packet.get();
@@ -152,13 +162,9 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
 /// them. `behind` comes next; a payload that reaches it is not small change.
 bool receive_queue::extend(rte_mbuf* before, rte_mbuf* behind, std::span<const std::byte> payload,
                            std::uint64_t offset) noexcept {
-  const std::size_t size = payload.size();
-  if (before == nullptr || end_of(before) != offset || size > before->buf_len / 4 ||
-      size > rte_pktmbuf_tailroom(before) ||
-      (behind != nullptr && segment_of(behind).offset < offset + size))
-    return false;
-  std::memcpy(rte_pktmbuf_append(before, static_cast<std::uint16_t>(size)), payload.data(), size);
-  return true;
+  if (before == nullptr || end_of(before) != offset) return false;
+  if (behind != nullptr && segment_of(behind).offset < offset + payload.size()) return false;
+  return append(before, payload, small_for(before));
 }
 
 /// All of [offset, end) lies in `from` and those behind it.

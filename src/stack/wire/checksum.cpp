@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+
 #include "wire/crc32c_fold.hpp"
 
 namespace nd::wire {
