@@ -87,20 +87,31 @@ class netlink_socket {
   alignas(nlmsghdr) std::array<char, 32768> buffer_;
 };
 
+/// A request with its fixed part, to which attributes can be added.
+template <class Fixed>
+struct netlink_request {
+  netlink_request(std::uint16_t type, unsigned flags) noexcept {
+    header->nlmsg_type = type;
+    header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  }
+  netlink_request(const netlink_request&) = delete;
+  netlink_request& operator=(const netlink_request&) = delete;
+
+  alignas(nlmsghdr) std::array<char, 256> bytes{};
+  nlmsghdr* const header = mnl_nlmsg_put_header(bytes.data());
+  Fixed* const fixed = static_cast<Fixed*>(mnl_nlmsg_put_extra_header(header, sizeof(Fixed)));
+};
+
 /// Calls `each(message)` for all that the kernel lists of this type.
 template <class Fixed, class Each>
 void dump(std::uint16_t type, Each each) {
   netlink_socket s(SOCK_CLOEXEC, 0);
-  alignas(nlmsghdr) std::array<char, 256> request{};
-  nlmsghdr* header = mnl_nlmsg_put_header(request.data());
-  header->nlmsg_type = type;
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = 1;
-  auto* fixed = static_cast<Fixed*>(mnl_nlmsg_put_extra_header(header, sizeof(Fixed)));
+  netlink_request<Fixed> request(type, NLM_F_DUMP);
+  request.header->nlmsg_seq = 1;
   // The family is the first byte of each of these.
   const unsigned char family = type == RTM_GETLINK ? AF_UNSPEC : AF_INET;
-  std::memcpy(fixed, &family, 1);
-  if (!s.send(header)) refuse("send");
+  std::memcpy(request.fixed, &family, 1);
+  if (!s.send(request.header)) refuse("send");
   const auto call = [](const nlmsghdr* m, void* f) {
     (*static_cast<Each*>(f))(m);
     return int{MNL_CB_OK};
@@ -121,14 +132,6 @@ std::string link_target(const std::filesystem::path& path) {
   return ec ? "" : target.filename().string();
 }
 
-void read_sysfs(netdev& d) {
-  const std::filesystem::path device = std::filesystem::path("/sys/class/net") / d.name / "device";
-  d.driver = link_target(device / "driver");
-  if (link_target(device / "subsystem") == "pci") d.pci = link_target(device);
-  std::ifstream cpus(device / "local_cpulist");
-  std::getline(cpus, d.cpus);
-}
-
 class netdev_link final : public kernel_link {
  public:
   netdev_link(const netdev& d, bool has_our_address)
@@ -136,21 +139,17 @@ class netdev_link final : public kernel_link {
         has_our_address_(has_our_address),
         socket_(SOCK_CLOEXEC | SOCK_NONBLOCK, RTMGRP_LINK | RTMGRP_NEIGH) {
     // How it stands now is the first news.
-    alignas(nlmsghdr) std::array<char, 256> request{};
-    nlmsghdr* header = mnl_nlmsg_put_header(request.data());
-    header->nlmsg_type = RTM_GETLINK;
-    header->nlmsg_flags = NLM_F_REQUEST;
-    auto* link = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
-    link->ifi_index = static_cast<int>(index_);
-    if (!socket_.send(header)) refuse("send");
+    netlink_request<ifinfomsg> request(RTM_GETLINK, 0);
+    request.fixed->ifi_index = static_cast<int>(index_);
+    if (!socket_.send(request.header)) refuse("send");
   }
 
   bool has_our_address() const noexcept override { return has_our_address_; }
 
   /// Makes the kernel look for the neighbour (NTF_USE), and asks for what it knows already.
   void resolve(std::uint32_t ip) override {
-    ask(ip, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE, NTF_USE);
-    ask(ip, RTM_GETNEIGH, NLM_F_REQUEST, 0);
+    ask(ip, RTM_NEWNEIGH, NLM_F_CREATE, NTF_USE);
+    ask(ip, RTM_GETNEIGH, 0, 0);
   }
 
   std::optional<kernel_news> next() override {
@@ -172,16 +171,12 @@ class netdev_link final : public kernel_link {
 
  private:
   void ask(std::uint32_t ip, std::uint16_t type, unsigned flags, std::uint8_t neighbor_flags) {
-    alignas(nlmsghdr) std::array<char, 256> request{};
-    nlmsghdr* header = mnl_nlmsg_put_header(request.data());
-    header->nlmsg_type = type;
-    header->nlmsg_flags = static_cast<std::uint16_t>(flags);
-    auto* n = static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ndmsg)));
-    n->ndm_family = AF_INET;
-    n->ndm_ifindex = static_cast<int>(index_);
-    n->ndm_flags = neighbor_flags;
-    mnl_attr_put_u32(header, NDA_DST, htonl(ip));
-    socket_.send(header);  // asked again where it fails
+    netlink_request<ndmsg> request(type, flags);
+    request.fixed->ndm_family = AF_INET;
+    request.fixed->ndm_ifindex = static_cast<int>(index_);
+    request.fixed->ndm_flags = neighbor_flags;
+    mnl_attr_put_u32(request.header, NDA_DST, htonl(ip));
+    socket_.send(request.header);  // asked again where it fails
   }
 
   void read(const nlmsghdr* m) {
@@ -255,8 +250,15 @@ std::vector<netdev> list_netdevs() {
     best = a.number(RTA_PRIORITY);
     d->gateway = a.ip(RTA_GATEWAY);
   });
-  for (netdev& d : out) read_sysfs(d);
   return out;
+}
+
+void read_hardware(netdev& d) {
+  const std::filesystem::path device = std::filesystem::path("/sys/class/net") / d.name / "device";
+  d.driver = link_target(device / "driver");
+  if (link_target(device / "subsystem") == "pci") d.pci = link_target(device);
+  std::ifstream cpus(device / "local_cpulist");
+  std::getline(cpus, d.cpus);
 }
 
 const netdev* find_by_name(std::span<const netdev> all, std::string_view name) noexcept {

@@ -29,13 +29,17 @@ struct netdev {
   bool running = false;            ///< and there is a link
   std::vector<address> addresses;  ///< IPv4, the primary one first
   std::uint32_t gateway = 0;  ///< of the default route through it with the least metric; 0: none
-  std::string driver;         ///< kernel module of the device behind it; empty: none
-  std::string pci;            ///< its PCI address, where it has one
-  std::string cpus;           ///< those near it ("0-7,16-23"), where that is known
+
+  // By read_hardware().
+  std::string driver;  ///< kernel module of the device behind it; empty: none
+  std::string pci;     ///< its PCI address, where it has one
+  std::string cpus;    ///< those near it ("0-7,16-23"), where that is known
 };
 
 /// All interfaces of this network namespace. Throws std::system_error(errc::no_device).
 std::vector<netdev> list_netdevs();
+/// What sysfs says of the device behind it.
+void read_hardware(netdev& d);
 
 /// The one with this name, or index; null where there is none.
 const netdev* find_by_name(std::span<const netdev> all, std::string_view name) noexcept;

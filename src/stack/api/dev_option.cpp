@@ -14,8 +14,8 @@ namespace nd::api {
 
 void apply_dev(config& cfg) {
   const settings values(cfg.values());
-  const std::vector<pmd::netdev> all = pmd::list_netdevs();
-  const pmd::netdev& d = pmd::find_netdev(all, values.dev);
+  pmd::netdev d = pmd::find_netdev(pmd::list_netdevs(), values.dev);
+  pmd::read_hardware(d);
   const auto say = [](const std::string& line) { pmd::log(pmd::log_level::notice, line); };
 
   std::string address = values.ip;
