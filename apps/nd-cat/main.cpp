@@ -116,6 +116,10 @@ bool run_end(nd::runtime& rt, bool listens, const options& o, source& from, sink
   return wrong.empty();
 }
 
+void tell(const std::string& sent, const std::string& received) {
+  fmt::print(stderr, "nd-cat: SHA-256 sent     {}\nnd-cat: SHA-256 received {}\n", sent, received);
+}
+
 int run(int argc, char** argv, const options& o) {
   stdout_guard guard;
   sink to(guard.release());
@@ -125,10 +129,7 @@ int run(int argc, char** argv, const options& o) {
   const stop_hook hook([](void* r) { static_cast<nd::runtime*>(r)->interrupt(); }, &rt);
   if (!run_end(rt, o.listen.has_value(), o, from, to, o.hash ? &hashes : nullptr))
     return exit_failed;
-  if (o.hash) {
-    fmt::print(stderr, "nd-cat: SHA-256 sent     {}\nnd-cat: SHA-256 received {}\n",
-               hashes.sent.text(), hashes.received.text());
-  }
+  if (o.hash) tell(hashes.sent.text(), hashes.received.text());
   return exit_good;
 }
 
@@ -152,7 +153,7 @@ int run_demo(const options& o, const std::vector<std::string>& arguments) {
   if (!two_hosts("nd-cat", arguments).run(send, receive)) return exit_failed;
   const std::string sent = sender.sent.text();
   const std::string received = receiver.received.text();
-  fmt::print(stderr, "nd-cat: SHA-256 sent     {}\nnd-cat: SHA-256 received {}\n", sent, received);
+  tell(sent, received);
   return sent == received ? exit_good : exit_failed;
 }
 
