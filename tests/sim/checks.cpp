@@ -31,7 +31,7 @@ void host_checks::after_push() const {
 void host_checks::after_turn(instant host_now, std::size_t served, bool short_of) {
   try {
     memory_is_bounded();
-    peers_keep_the_rules();
+    if (peers_ == peers_that::keep_rules) peers_keep_the_rules();
     does_not_spin(host_now, served, short_of);
   } catch (const violation& v) {
     throw violation(fmt::format("host {}: {}", index_, v.what()));
@@ -92,10 +92,10 @@ void host_checks::counters_add_up() const {
       c.handshake_packets_received.value() + c.aborts_received.value() +
       c.data_packets_received.value() + c.acks_received.value() + c.peers_closed.value();
   const std::uint64_t dropped =
-      c.drop_not_ours.value() + c.drop_malformed.value() + c.drop_checksum.value() +
-      c.drop_unknown_channel.value() + c.drop_bad_cookie.value() + c.drop_bad_handshake.value() +
-      c.drop_stale_epoch.value() + c.drop_duplicate.value() + c.drop_beyond_window.value() +
-      c.drop_no_memory.value() + c.drop_bad_ack.value();
+      c.drop_not_ours.value() + c.drop_malformed.value() + c.drop_cut.value() +
+      c.drop_checksum.value() + c.drop_unknown_channel.value() + c.drop_bad_cookie.value() +
+      c.drop_bad_handshake.value() + c.drop_stale_epoch.value() + c.drop_duplicate.value() +
+      c.drop_beyond_window.value() + c.drop_no_memory.value() + c.drop_bad_ack.value();
   if (used + dropped != c.rx_packets.value())
     throw violation(fmt::format("{} packets received, {} used and {} dropped", c.rx_packets.value(),
                                 used, dropped));

@@ -32,12 +32,15 @@ class counter_sums {
   std::map<std::string_view, std::uint64_t> sums_;
 };
 
+/// Whether the hosts around the one that is checked are our own.
+enum class peers_that : std::uint8_t { keep_rules, lie };
+
 /// Of one host in one boot.
 class host_checks {
  public:
   host_checks(std::size_t index, const core::host& h, const settings& values, std::uint16_t mtu,
-              std::size_t others)
-      : index_(index), host_(h), values_(values), mtu_(mtu), others_(others) {}
+              std::size_t others, peers_that peers = peers_that::keep_rules)
+      : index_(index), host_(h), values_(values), mtu_(mtu), others_(others), peers_(peers) {}
 
   void before_turn();
   /// What has been sent was allowed. Throws violation.
@@ -58,7 +61,8 @@ class host_checks {
   const core::host& host_;
   const settings& values_;
   std::uint16_t mtu_;
-  std::size_t others_;                    ///< hosts that there are beside this one
+  std::size_t others_;  ///< hosts that there are beside this one
+  peers_that peers_;
   std::vector<std::uint64_t> in_flight_;  ///< by channel id, before the turn
   std::uint64_t sent_before_ = 0;
   unsigned idle_turns_ = 0;  ///< in a row, after which the host asked for another at once
