@@ -28,7 +28,7 @@ test::pair_options options_of(input& in) {
   o.static_neighbors = (flags & 4) == 0;
   const bool checksums = (flags & 8) == 0, wrapping = (flags & 16) != 0;
   const int channels = (flags & 32) != 0 ? 3 : 1;
-  const bool probes = (flags & 64) != 0;
+  const bool probes = (flags & 64) != 0, watched = (flags & 128) != 0;
   o.adjust = [=](settings& s) {
     s.sockets = 32;
     s.send_buffer = 32 << 10;
@@ -40,6 +40,7 @@ test::pair_options options_of(input& in) {
   };
   o.configure = [=](std::size_t, core::host_config& c) {
     c.gateway = probes ? test::made_ip(200) : 0;
+    if (watched) c.watch_interval = duration::milliseconds(500);
     if (!wrapping) return;
     c.first_number = 0xfffffff0;
     c.first_offset = 0xffffff00;
@@ -52,6 +53,7 @@ class host_run {
   explicit host_run(input& in) : in_(in), pair_(options_of(in)), wire_(in, pair_) {
     for (std::size_t i = 0; i < 2; ++i) watch(i);
     for (std::size_t i = 0; i < 2; ++i) listen(i);
+    begin(in.u8());
   }
   ~host_run() {
     // Applications' sockets must go before their hosts; after a violation as well.
@@ -66,7 +68,7 @@ class host_run {
  private:
   void step() {
     const std::size_t who = in_.below(2);
-    switch (in_.below(20)) {
+    switch (in_.below(21)) {
       case 0:
       case 1: return run(in_.below(32) + 1);
       case 2: return pass(std::int64_t{in_.u16()} << in_.below(16));
@@ -86,8 +88,23 @@ class host_run {
       case 16: return wire_.made_arp(who);
       case 17: return wire_.made_icmp(who);
       case 18: return shortage(who);
+      case 19: pair_.device(who).up = in_.flag(); return;
       default: return restart(who);
     }
+  }
+
+  /// With connections that stand already, and bytes on their way.
+  void begin(std::uint8_t how) {
+    for (std::uint8_t c = 0; c < 2; ++c) {
+      if ((how & (1 << c)) == 0) continue;
+      count_link();
+      sockets_[0].emplace_back(pair_.host(0), test::made_ip(1), first_port, c, pair_.values);
+    }
+    if (!sockets_[0].empty()) run((how >> 2) % 32);
+    if ((how & 128) == 0) return;
+    static constexpr std::array<std::byte, 8000> bytes{};
+    for (auto& all : sockets_)
+      for (test::app_socket& s : all) s.write(bytes);
   }
 
   // --- Applications ----------------------------------------------------------------------------
@@ -203,6 +220,7 @@ class host_run {
     const std::uint8_t how = in_.u8();
     leave(who);
     if ((how & 1) != 0) {
+      for (unsigned n = 0; n < 8 && !pair_.host(who).drained(); ++n) run(2);
       pair_.host(who).say_goodbye(pair_.now);
       run(4);
     }

@@ -184,17 +184,23 @@ void hostile_wire::append_record(wire::packet_writer& writer, const wire::record
   using wire::record_type;
   const std::uint8_t how = in_.u8();
   wire::record r;
-  r.type = static_cast<record_type>((how & 1) != 0 ? in_.u8() : 20 + in_.below(22));
+  constexpr std::array types{record_type::data,  record_type::notification, record_type::ack,
+                             record_type::sync,  record_type::sync_ack,     record_type::fin,
+                             record_type::reset, record_type::ack_ranges};
+  r.type = (how & 1) != 0 ? static_cast<record_type>(in_.u8()) : types[in_.below(types.size())];
   r.source = (how & 2) != 0 ? in_.u16() : std::uint16_t{last.source};
   r.dest = (how & 4) != 0 ? std::uint16_t{80} : std::uint16_t{last.dest};
-  r.seq = around(last.seq);
+  // What the receiver expects next, if this was the last record.
+  const std::uint32_t end =
+      last.seq + (last.type == record_type::data ? std::uint32_t{last.len} : 0);
+  r.seq = around(end);
   r.grant = (how & 8) != 0 ? around(last.grant_seq) : std::uint32_t{last.grant_seq};
   const std::uint64_t connection = (how & 16) != 0 ? in_.u64() : connection_ + (how >> 5);
   std::array<std::byte, 1400> payload{};
   switch (r.type) {
     case record_type::sync: r.set_body(wire::sync_body{connection, in_.u32(), in_.u8()}); break;
     case record_type::sync_ack: r.set_body(wire::sync_ack_body{connection, in_.u32()}); break;
-    case record_type::fin: r.set_body(wire::fin_body{std::uint64_t{around(last.seq)}}); break;
+    case record_type::fin: r.set_body(wire::fin_body{std::uint64_t{around(end)}}); break;
     case record_type::reset:
       r.set_body(wire::reset_body{connection, static_cast<wire::reset_reason>(in_.below(6))});
       break;

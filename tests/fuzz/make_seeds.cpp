@@ -41,6 +41,7 @@ class recorder {
   recorder(fs::path folder, std::string name, bool udp)
       : folder_(std::move(folder)), name_(std::move(name)), udp_(udp) {
     put(host_, udp ? 1 : 0, 1);
+    put(host_, 0xff, 1);  // with connections
   }
 
   void see(test::made_frame& f) {
