@@ -31,8 +31,8 @@ std::optional<mac_address> host::find_way(instant now, const peer& p) {
     fail_unreachable(now, p.ip);
     return std::nullopt;
   }
-  neighbors_.resolve(now, hop);
-  timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
+  // Without a link the request stays due: armed by each turn, its timer would never let one end.
+  if (neighbors_.resolve(now, hop)) timers_.arm_no_later(neighbor_wake_, now);
   return std::nullopt;
 }
 

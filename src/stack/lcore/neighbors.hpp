@@ -25,14 +25,15 @@ class neighbor_table {
     return it->second.mac;
   }
 
-  /// Starts asking for `ip`, unless that is under way.
-  void resolve(instant now, std::uint32_t ip) {
+  /// Starts asking for `ip`. False where that is under way.
+  bool resolve(instant now, std::uint32_t ip) {
     auto [it, fresh] = entries_.try_emplace(ip);
-    if (!fresh) return;
+    if (!fresh) return false;
     it->second.tries_left = tries_;
     it->second.next_request = now;
     it->second.asking = true;
     ++asking_;
+    return true;
   }
 
   /// Learns from a packet of `ip`. Only what was asked for, or is known, is kept: strangers can't

@@ -111,6 +111,19 @@ TEST_CASE("A connect waits for the link that a NIC takes its time to have", "[pa
   end(p);
 }
 
+TEST_CASE("A connect that waits for a link lets the loop sleep between looks", "[pair][link]") {
+  started_without_link s;
+  host_pair& p = s.pair;
+  {
+    app_socket client = p.connect(0, 80);
+    p.run_for(duration::milliseconds(55));
+    CHECK(p.host(0).next_deadline() > p.now);
+    CHECK(p.host(0).next_deadline() <= p.now + duration::milliseconds(10));
+    CHECK_FALSE(client.failed());
+  }
+  end(p);
+}
+
 TEST_CASE("A connect without a link ends at its own time, and not as unreachable", "[pair][link]") {
   started_without_link s;
   host_pair& p = s.pair;
