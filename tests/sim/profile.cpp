@@ -99,12 +99,9 @@ void drawing::draw_settings() {
   v.initial_window = static_cast<std::int64_t>(spread(2, 64));
   v.send_buffer = static_cast<std::int64_t>(spread(4096, 1 << 20));
   v.receive_buffer = static_cast<std::int64_t>(spread(4096, 1 << 20));
-  // Without checksums nobody is told that a channel is gone (decisions.md, known gap 1): all wait
-  // for this long.
   if (is("partition"))
-    v.peer_timeout =
-        one_of(std::array{duration::milliseconds(300), duration::seconds(2),
-                          s_.checksums ? duration::seconds(10) : duration::seconds(1)});
+    v.peer_timeout = one_of(
+        std::array{duration::milliseconds(300), duration::seconds(2), duration::seconds(10)});
   if (chance(0.2))
     v.max_ack_delay = long_or_short(duration::microseconds(1), duration::milliseconds(2));
   if (is("memory") && chance(0.3)) s_.backlog = static_cast<unsigned>(between(1, 4));

@@ -130,9 +130,9 @@ void simulation::take_down(std::size_t host, side_state how) {
   workload_.on_exit(host, how, now_);
 }
 
-/// A channel that can not be opened takes all that there are to the peer with it.
+/// Under load silence is judged sooner.
 duration simulation::shortest_patience() const {
-  return std::min(scenario_.values.peer_timeout, scenario_.values.connect_timeout);
+  return scenario_.values.peer_timeout / 4;
 }
 
 void simulation::apply(const planned_fault& f) {

@@ -15,8 +15,15 @@ constexpr int handshake_tries_before_start = 4;
 // was itself stopped for long asks before it judges.
 constexpr int probes_before_death = 3;
 
-// Losses of packets above the base MTU, without one that arrived, that make a black hole of the
-// path (RFC 8899, section 4.3).
+// The backoff ends at this share of the patience: where three of ten packets are lost each way, a
+// dozen questions get an answer all but once in ten thousand times.
+constexpr int probes_in_patience = 16;
+
+// Of a channel that is stalled while others carry its records.
+constexpr int probes_remembered = 64;
+
+// Losses of packets above the base MTU, without one that arrived, that make the path suspect of a
+// black hole (RFC 8899, section 4.3).
 constexpr int large_losses_for_black_hole = 10;
 
 }  // namespace
@@ -101,6 +108,21 @@ void channel::kill(record_verdicts& out) {
 
 void channel::return_queue(record_verdicts& out) {
   for (; !queue_.empty(); queue_.pop()) out.lost.push_back(queue_.front());
+  queued_bytes_ = 0;
+}
+
+void channel::give_away(instant now, record_verdicts& out) {
+  const std::size_t before = out.lost.size();
+  sent_.give_away([&](const wire::record& r) { out.lost.push_back(r); });
+  return_queue(out);
+  stats_.records_moved += out.lost.size() - before;
+  // The peer can remember only so many numbers: old probes must not use them up.
+  if (probe_timeouts_ % probes_remembered != 0) return;
+  for (std::uint64_t n = sent_.floor(); n != sent_.next_number(); ++n) {
+    if (sent_[n].state != sent_packet::fate::in_flight) continue;
+    lose(n, now, out);
+  }
+  sent_.trim();
 }
 
 // --- Receiving ----------------------------------------------------------------------------------
@@ -159,6 +181,7 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
     rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
   }
   probe_timeouts_ = 0;
+  stalled_ = in_doubt_ = false;
   last_progress_ = now;
 
   const auto ce_delta =
@@ -218,12 +241,8 @@ void channel::detect_losses(instant now, record_verdicts& out) {
       loss_deadline_ = v.ask_again;
       break;
     }
-    lose(n, out);
-    if (p.probe_mtu != 0) {
-      // RFC 8899, section 3: the loss of a probe says nothing about congestion.
-      mtu_.on_probe_lost(p.probe_mtu, now);
-      continue;
-    }
+    lose(n, now, out);
+    if (p.probe_mtu != 0) continue;  // RFC 8899, section 3: that says nothing about congestion
     event.largest_sent = p.sent;
     if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
     // Section 7.6.2: only packets sent once a round trip was known tell of a changed path.
@@ -240,18 +259,21 @@ void channel::detect_losses(instant now, record_verdicts& out) {
     if (event.persistent) ++stats_.persistent_congestion;
     pacer_.set_rate(congestion_->pacing_rate(), static_cast<std::int64_t>(packet_limit()));
   }
-  if (large_losses_ >= large_losses_for_black_hole && mtu_.on_black_hole(now)) {
+  if (large_losses_ >= large_losses_for_black_hole) {
     large_losses_ = 0;
-    ++stats_.mtu_black_holes;
-    on_path_mtu_changed();
-    return_queue(out);  // cut again by their sockets
+    mtu_.suspect_black_hole();
   }
 }
 
-void channel::lose(std::uint64_t number, record_verdicts& out) {
+void channel::lose(std::uint64_t number, instant now, record_verdicts& out) {
   ++stats_.packets_lost;
   sent_.resolve(number, sent_packet::fate::lost,
                 [&](const wire::record& r) { out.lost.push_back(r); });
+  const std::uint16_t probed = sent_[number].probe_mtu;
+  if (probed == 0 || !mtu_.on_probe_lost(probed, now)) return;
+  ++stats_.mtu_black_holes;
+  on_path_mtu_changed();
+  return_queue(out);  // cut again by their sockets
 }
 
 void channel::on_path_mtu_changed() {
@@ -267,10 +289,23 @@ instant channel::probe_timeout_deadline() const noexcept {
   duration wait = rtt_.probe_timeout(config_.max_ack_delay);
   if (probe_timeouts_ > 0)
     wait = std::min(wait * (std::int64_t{1} << std::min(probe_timeouts_, 20)),
-                    config_.peer_timeout / 8);
+                    patience() / probes_in_patience);
   // Not from the last packet sent: who writes a little all the time would never ask.
   const instant since = std::max(std::max(last_progress_, sent_.oldest().sent), last_probe_);
   return since + wait;
+}
+
+instant channel::stall_deadline() const noexcept {
+  if (stalled_ || probe_timeouts_ == 0 || sent_.bytes_in_flight() == 0) return instant::never();
+  return asked_at_ + rtt_.probe_timeout(config_.max_ack_delay);
+}
+
+// Bytes that wait are a reason to judge sooner. Four probe timeouts of the path are the least: a
+// silence that a long round trip alone makes is none.
+duration channel::patience() const noexcept {
+  if (sent_.records_in_flight() == 0) return config_.peer_timeout;
+  return std::min(config_.peer_timeout,
+                  std::max(config_.busy_timeout, rtt_.probe_timeout(config_.max_ack_delay) * 4));
 }
 
 instant channel::next_deadline() const noexcept {
@@ -278,6 +313,7 @@ instant channel::next_deadline() const noexcept {
   if (state_ != channel_state::open)
     return earlier(handshake_retry_, opened_at_ + config_.connect_timeout);
   instant next = earlier(probe_timeout_deadline(), loss_deadline_);
+  next = earlier(next, stall_deadline());
   next = earlier(next, pacing_deadline_);
   next = earlier(next, mtu_.next_deadline());
   if (ack_pending_) next = earlier(next, ack_due_);
@@ -304,19 +340,32 @@ bool channel::on_timer(instant now, record_verdicts& out) {
     detect_losses(now, out);
     sent_.trim();
   }
-  if (now >= probe_timeout_deadline()) {
-    const instant silent_since = std::max(last_heard_, sent_.oldest().sent);
-    if (probe_timeouts_ >= probes_before_death && now - silent_since >= config_.peer_timeout)
-      return false;
-    ++probe_timeouts_;
-    ++stats_.probe_timeouts;
-    last_probe_ = now;
-    pings_due_ = 1;
-  } else if (keepalive_on_ && sent_.bytes_in_flight() == 0 &&
+  if (now >= stall_deadline()) {
+    stalled_ = true;
+    ++stats_.channels_stalled;
+  }
+  if (now >= probe_timeout_deadline()) return on_probe_timeout(now);
+  if (keepalive_on_ && sent_.bytes_in_flight() == 0 &&
              now - std::max(last_heard_, last_sent_) >= config_.keepalive) {
     pings_due_ = 1;
   }
   return true;
+}
+
+/// Asks, and judges what the last questions have brought. False: nothing.
+bool channel::on_probe_timeout(instant now) {
+  const instant silent_since = std::max(last_heard_, sent_.oldest().sent);
+  bool silent = probe_timeouts_ >= probes_before_death && now - silent_since >= patience();
+  // A timer that is so late was held up, and so were the frames that wait to be read.
+  if (silent && !in_doubt_ && now - probe_timeout_deadline() > patience() / probes_in_patience) {
+    in_doubt_ = true;
+    silent = false;
+  }
+  if (probe_timeouts_++ == 0) asked_at_ = now;
+  ++stats_.probe_timeouts;
+  last_probe_ = now;
+  pings_due_ = 1;
+  return !silent;
 }
 
 }  // namespace nd::core

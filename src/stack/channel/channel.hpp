@@ -40,6 +40,8 @@ struct channel_config {
   duration max_ack_delay = duration::microseconds(100);
   duration keepalive = duration::milliseconds(100);
   duration peer_timeout = duration::milliseconds(300);
+  /// The same while records wait for their acknowledgement, but for paths that are slower.
+  duration busy_timeout = duration::milliseconds(75);
   duration connect_timeout = duration::seconds(3);
 };
 
@@ -97,17 +99,24 @@ class channel {
                    bool congestion_experienced);
   /// A packet of the peer with our tag came, whatever it was.
   void heard(instant now) noexcept { last_heard_ = now; }
+  instant last_heard() const noexcept { return last_heard_; }
 
   // Sending.
 
   bool can_queue() const noexcept {
     return state_ == channel_state::open && queue_.size() < queue_limit;
   }
-  /// Records that the queue still takes.
+  /// Records that the queue still takes and the window lets go: what waits here can leave over no
+  /// other channel.
   std::size_t queue_room() const noexcept {
-    return state_ == channel_state::open ? queue_limit - std::min(queue_limit, queue_.size()) : 0;
+    return can_queue() && sent_.bytes_in_flight() + queued_bytes_ < congestion_->window()
+               ? queue_limit - queue_.size()
+               : 0;
   }
-  void queue(const wire::record& r) { queue_.push(r); }
+  void queue(const wire::record& r) {
+    queue_.push(r);
+    queued_bytes_ += size_of(r);
+  }
   std::size_t queued() const noexcept { return queue_.size(); }
   /// Records are queued that congestion window or pacing hold back: an acknowledgement or the timer
   /// will change that.
@@ -123,6 +132,13 @@ class channel {
   bool close_sent() const noexcept { return close_sent_; }
   bool ack_pending() const noexcept { return ack_pending_; }
 
+  /// Nothing was acknowledged for two probe timeouts, the second one after a probe. Ends with the
+  /// next acknowledgement of anything.
+  bool stalled() const noexcept { return stalled_; }
+  /// Every record that it holds is lost, so that another channel sends it. What was in flight may
+  /// have arrived all the same: receivers know bytes by their offset.
+  void give_away(instant now, record_verdicts& out);
+
   /// Payload bytes of a record that fills a packet of the path's MTU.
   std::uint16_t max_payload() const noexcept;
   const path_mtu& mtu() const noexcept { return mtu_; }
@@ -132,12 +148,15 @@ class channel {
   void set_sharing(unsigned channels) noexcept { congestion_->set_sharing(channels); }
   /// Whether silence is worth a question: somebody uses this channel.
   void set_keepalive(bool on) noexcept { keepalive_on_ = on; }
+  void set_busy_timeout(duration timeout) noexcept { config_.busy_timeout = timeout; }
 
   // Time.
 
   instant next_deadline() const noexcept;
-  /// False when the peer is given up; the caller kills the channel.
+  /// False when the peer was silent for patience() in spite of probes, or did not open the channel
+  /// in time: the caller kills the channel, or knows better and lets it go on asking.
   bool on_timer(instant now, record_verdicts& out);
+  duration patience() const noexcept;
 
  private:
   channel_action apply(channel_event event) noexcept;
@@ -159,10 +178,15 @@ class channel {
 
   bool acknowledge(std::uint64_t number, instant now, record_verdicts& out);
   void detect_losses(instant now, record_verdicts& out);
-  void lose(std::uint64_t number, record_verdicts& out);
+  void lose(std::uint64_t number, instant now, record_verdicts& out);
   void on_path_mtu_changed();
   void return_queue(record_verdicts& out);
+  static std::uint64_t size_of(const wire::record& r) noexcept {
+    return sizeof(wire::record_header) + r.length;
+  }
   instant probe_timeout_deadline() const noexcept;
+  instant stall_deadline() const noexcept;
+  bool on_probe_timeout(instant now);
 
   channel_config config_;
   counters& stats_;
@@ -182,6 +206,7 @@ class channel {
 
   // Sending.
   index_queue<wire::record> queue_;
+  std::uint64_t queued_bytes_ = 0;
   sent_packets sent_;
   rtt_estimator rtt_;
   pacer pacer_;
@@ -194,6 +219,9 @@ class channel {
   int probe_timeouts_ = 0;
   int pings_due_ = 0;
   bool held_back_ = false;
+  bool stalled_ = false;
+  bool in_doubt_ = false;  ///< silence was judged late: what came meanwhile may not be read yet
+  instant asked_at_;       ///< the first of the probes that nobody has answered
   instant last_sent_;
   instant first_sample_at_ = instant::never();
   instant last_probe_;     ///< when a probe timeout fired

@@ -117,6 +117,10 @@ rte_mbuf* channel::ping_packet(instant now, rte_mempool* pool) {
   --pings_due_;
   wire::packet_writer writer(at_offset(m, packet_offset), header_for(now, wire::packet_kind::data),
                              format_);
+  // A host that does not know the channel must be able to say so, in no more bytes.
+  wire::record padding;
+  padding.type = wire::record_type::ack_ranges;
+  if (!checksummed_) writer.append(padding, {}, wire::crc32c_start);
   set_extent(m, packet_offset, writer.finish());
   note_sent(now, m->data_len);
   return m;
@@ -158,6 +162,7 @@ void channel::move_to_sent(wire::record& r) {
   if (r.segment != nullptr) segment_of(r.segment).state = segment_state::in_flight;
   ++stats_.records_sent;
   if (r.retransmission) ++stats_.records_retransmitted;
+  queued_bytes_ -= size_of(r);
   sent_.add_record(r);
 }
 

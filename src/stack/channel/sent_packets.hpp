@@ -19,6 +19,7 @@ struct sent_packet {
   std::uint16_t records = 0;
   std::uint16_t probe_mtu = 0;  ///< IP packet size of a path MTU probe; 0: not a probe
   fate state = fate::in_flight;
+  bool given_away = false;  ///< its records are another channel's now
 };
 
 /// Numbered packets from the oldest one that is in flight to the newest. A number is given once.
@@ -29,6 +30,8 @@ class sent_packets {
   /// The next packet's number.
   std::uint64_t next_number() const noexcept { return packets_.end(); }
   std::uint64_t bytes_in_flight() const noexcept { return bytes_in_flight_; }
+  /// In packets that are in flight; also those that were given away.
+  std::uint64_t records_in_flight() const noexcept { return records_in_flight_; }
   bool empty() const noexcept { return packets_.empty(); }
   std::size_t span() const noexcept { return packets_.size(); }
   const sent_packet& oldest() const noexcept { return packets_[packets_.begin()]; }
@@ -49,6 +52,7 @@ class sent_packets {
     packets_.push(p);
     next_record_ = records_.end();
     bytes_in_flight_ += bytes;
+    records_in_flight_ += p.records;
   }
 
   /// Ends the flight of a packet that is in flight; its records go to `each(record)`.
@@ -57,7 +61,20 @@ class sent_packets {
     sent_packet& p = packets_[number];
     p.state = fate;
     bytes_in_flight_ -= p.bytes;
-    for (std::uint64_t r = p.first_record; r != p.first_record + p.records; ++r) each(records_[r]);
+    records_in_flight_ -= p.records;
+    if (!p.given_away) for_each_record(p, each);
+  }
+
+  /// The records of all packets in flight go to `each(record)`. The packets stay, without them: what
+  /// becomes of them still tells of the path.
+  template <class F>
+  void give_away(F&& each) {
+    for (std::uint64_t n = packets_.begin(); n != packets_.end(); ++n) {
+      sent_packet& p = packets_[n];
+      if (p.state != sent_packet::fate::in_flight || p.given_away) continue;
+      for_each_record(p, each);
+      p.given_away = true;
+    }
   }
 
   /// Forgets packets at the front that are no longer in flight.
@@ -69,10 +86,16 @@ class sent_packets {
   }
 
  private:
+  template <class F>
+  void for_each_record(const sent_packet& p, F& each) {
+    for (std::uint64_t r = p.first_record; r != p.first_record + p.records; ++r) each(records_[r]);
+  }
+
   index_queue<sent_packet> packets_;
   index_queue<wire::record> records_;
   std::uint64_t next_record_ = 0;
   std::uint64_t bytes_in_flight_ = 0;
+  std::uint64_t records_in_flight_ = 0;
 };
 
 }  // namespace nd::core

@@ -138,7 +138,7 @@ class host {
   socket_outcome on_reset(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   void on_sync(instant now, peer& p, const wire::record_view& record);
   static bool is_new_connection(peer& p, std::uint64_t id);
-  void refuse_answer(peer& p, const wire::record_view& record);
+  void refuse_unknown(peer& p, const wire::record_view& record);
   void touch(socket_entry& s);
   void hand_over(instant now);
 
@@ -182,6 +182,10 @@ class host {
   channel_entry* create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class);
   void open_channels(instant now, peer& p, std::size_t traffic_class);
   void update_peer(peer& p);
+  void learn_epoch(peer& p, std::uint64_t epoch);
+  void relieve(instant now, channel_entry& entry);
+  static bool others_answer(instant now, const channel_entry& entry);
+  void drop_channel(instant now, channel_entry& entry);
   void lose_peer(instant now, peer& p, errc error, bool reconnect);
   peer& peer_of(std::uint32_t ip);
 
@@ -198,6 +202,7 @@ class host {
   std::uint32_t path_payload(const peer& p, std::size_t traffic_class) const noexcept;
   void on_path_mtu(channel_entry& entry);
   void run_timers(instant now);
+  void on_channel_timer(instant now, channel_entry& entry);
   void settle(instant now, socket_entry& s, socket_outcome outcome);
   void finish(socket_entry& s);
   void apply_verdicts(instant now, peer& p);
@@ -248,7 +253,7 @@ class host {
   std::vector<peer*> active_peers_;
   std::vector<wire::socket_handle> touched_;
   std::vector<std::unique_ptr<channel_entry>> graveyard_;  ///< dead channels, until push() ends
-  std::vector<std::size_t> room_;                          ///< of the channels of a class
+  std::vector<channel_load> loads_;                        ///< of the channels of a class
   record_verdicts verdicts_;
   std::vector<wire::ack_range> ranges_;
   std::array<rte_mbuf*, burst> tx_{};  ///< frames that the device has not taken yet

@@ -86,12 +86,18 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.drop_stale_epoch;
     return;
   }
+  // It may be the repetition of one that opened a channel which was given up since.
+  if (echo->epoch == p.lost_epoch &&
+      instant(static_cast<std::int64_t>(std::uint64_t{echo->cookie_time})) < p.lost_at) {
+    ++stats_.drop_bad_cookie;
+    return;
+  }
   ++stats_.handshake_packets_received;
   if (p.epoch != 0 && echo->epoch > p.epoch) {
     ++stats_.peers_lost;
     lose_peer(now, p, errc::peer_lost, true);
   }
-  p.epoch = echo->epoch;
+  learn_epoch(p, echo->epoch);
   // Behind a router all have its MAC address: that is no neighbour's.
   if (config_.address.on_link(in.source_ip)) neighbors_.confirm(in.source_ip, in.source_mac);
 
@@ -134,10 +140,19 @@ void host::on_handshake_answer(instant now, channel_entry& entry, wire::packet_k
     lose_peer(now, p, errc::peer_lost, true);
     p.classes[entry.chan.traffic_class()].channels.push_back(&entry);
   }
-  p.epoch = body.epoch;
+  learn_epoch(p, body.epoch);
   on_peer_mtu(now, p, body.mtu);
   entry.route.checksum = entry.chan.checksummed();
   update_peer(p);
+}
+
+void host::learn_epoch(peer& p, std::uint64_t epoch) {
+  // What was taken for its end was a pause: from now on it gets more time.
+  if (std::exchange(p.fell_silent, false) && epoch == p.lost_epoch) {
+    ++stats_.peers_returned;
+    ++p.pauses;
+  }
+  p.epoch = epoch;
 }
 
 /// Keeps what channels are told of their peer up to date.
@@ -146,6 +161,8 @@ void host::update_peer(peer& p) {
     for (channel_entry* e : c.channels) {
       e->chan.set_sharing(static_cast<unsigned>(c.channels.size()));
       e->chan.set_keepalive(p.sockets > 0);
+      e->chan.set_busy_timeout(config_.values.peer_timeout / 4 *
+                               (std::int64_t{1} << std::min(p.pauses, 2)));
       e->payload = e->chan.max_payload();
       if (p.sockets > 0) timers_.arm_no_later(e->wake, e->chan.next_deadline());
     }
@@ -202,6 +219,39 @@ void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
   update_peer(p);
 }
 
+/// A channel is stalled: what it holds leaves over another one, where there is one that works.
+void host::relieve(instant now, channel_entry& entry) {
+  if (!entry.owner.classes[entry.chan.traffic_class()].any_live()) return;
+  entry.chan.give_away(now, verdicts_);
+  apply_verdicts(now, entry.owner);
+}
+
+/// The peer does not answer on this channel: whether it does on another one. A channel that does not
+/// open may be missing; records can only wait for those that are open to work again where another
+/// one carries them, which is one of their class.
+bool host::others_answer(instant now, const channel_entry& entry) {
+  const bool opening = entry.chan.state() != channel_state::open;
+  for (const peer::per_class& c : entry.owner.classes) {
+    if (!opening && &c != &entry.owner.classes[entry.chan.traffic_class()]) continue;
+    for (const channel_entry* e : c.channels) {
+      if (e == &entry || e->chan.state() != channel_state::open) continue;
+      if (now - e->chan.last_heard() < entry.chan.patience()) return true;
+    }
+  }
+  return false;
+}
+
+void host::drop_channel(instant now, channel_entry& entry) {
+  ++stats_.channels_failed;
+  peer& p = entry.owner;
+  entry.chan.kill(verdicts_);
+  timers_.disarm(entry.wake);
+  std::erase(p.classes[entry.chan.traffic_class()].channels, &entry);
+  graveyard_.push_back(std::move(channels_[entry.chan.id() - 1]));
+  apply_verdicts(now, p);
+  update_peer(p);
+}
+
 /// The peer's runtime ends. It waits for our answer, so that it knows that we know.
 void host::on_close(instant now, channel_entry& entry) {
   ++stats_.peers_closed;
@@ -227,6 +277,9 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
       graveyard_.push_back(std::move(owner));  // it may be in use further up
     }
   }
+  if (p.epoch != 0) p.lost_epoch = p.epoch;
+  p.lost_at = now;
+  p.fell_silent = false;
   p.epoch = 0;
   apply_verdicts(now, p);
   p.resets.clear();

@@ -1,6 +1,8 @@
 // Frames in: parse, channel, demultiplex by ND type, socket.
 #include <rte_prefetch.h>
 
+#include <algorithm>
+
 #include "lcore/host.hpp"
 
 namespace nd::core {
@@ -57,6 +59,11 @@ void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
   // No channel of ours: a handshake, an abort, or somebody we do not know (any more).
   received_packet checked = in;
   if (!in.checksummed || !wire::verify_and_trim(checked.bytes, handshake_format(in.source_ip))) {
+    // Of a channel whose ends have left checksums out, and that only the other one still has.
+    const bool unchecked = config_.values.checksum == "none" && !wire::is_handshake(header.kind) &&
+                           header.kind != wire::packet_kind::abort;
+    if (unchecked && in.bytes.size() >= sizeof header + handshake_format(0).trailer_size())
+      return answer_unknown(now, in);
     ++stats_.drop_checksum;
     return;
   }
@@ -184,7 +191,7 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     socket_entry* s = sockets_.find({p.ip, r.header->dest, r.header->source});
     if (s == nullptr) {
       ++stats_.records_unknown_socket;
-      if (r.type() == wire::record_type::sync_ack) refuse_answer(p, r);
+      refuse_unknown(p, r);
       continue;
     }
     s->sock.on_grant(seq32(r.header->grant_seq));
@@ -254,7 +261,7 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
 
 bool host::is_new_connection(peer& p, std::uint64_t id) {
   constexpr std::uint64_t half = received_numbers::window / 2;
-  if (!p.connections) p.connections.emplace().start_at(id - half);
+  if (!p.connections) p.connections.emplace().start_at(id - std::min(id, half));
   received_numbers& seen = *p.connections;
   if (seen.classify(id) == received_numbers::verdict::beyond_window) seen.forget_below(id - half);
   if (seen.classify(id) != received_numbers::verdict::fresh) return false;
@@ -262,10 +269,13 @@ bool host::is_new_connection(peer& p, std::uint64_t id) {
   return true;
 }
 
-/// A reset that overtook its SYNC leaves the peer with a connection that nobody has here.
-void host::refuse_answer(peer& p, const wire::record_view& record) {
-  const auto* body = record.body<wire::sync_ack_body>();
-  if (body == nullptr) return;
+/// A reset that overtook its SYNC, or a forged one, leaves the peer with a connection that nobody
+/// has here. What asks for an answer, and says of which connection it is, gets one.
+void host::refuse_unknown(peer& p, const wire::record_view& record) {
+  const bool asks = record.type() == wire::record_type::sync_ack ||
+                    record.type() == wire::record_type::notification;
+  const auto* body = record.body<wire::notification_body>();  // SYNC_ACK's begins like it
+  if (!asks || body == nullptr) return;
   wire::record r;
   r.source = record.header->dest;
   r.dest = record.header->source;

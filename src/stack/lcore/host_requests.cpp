@@ -125,20 +125,7 @@ void host::run_timers(instant now) {
   while (timer* t = timers_.expire(now)) {
     switch (t->kind()) {
       case timer::owner_kind::channel: {
-        auto& entry = *static_cast<channel_entry*>(t->owner());
-        const bool alive = entry.chan.on_timer(now, verdicts_);
-        apply_verdicts(now, entry.owner);
-        if (alive) {
-          if (entry.chan.max_payload() != entry.payload) on_path_mtu(entry);
-          activate(entry);
-        } else {
-          const bool opening = entry.chan.state() != channel_state::open;
-          ++stats_.peers_lost;
-          // It, or the router, may have another MAC address by now: asked for when it is tried
-          // again.
-          neighbors_.forget(next_hop(entry.owner.ip));
-          lose_peer(now, entry.owner, opening ? errc::host_unreachable : errc::peer_lost, false);
-        }
+        on_channel_timer(now, *static_cast<channel_entry*>(t->owner()));
         break;
       }
       case timer::owner_kind::socket: {
@@ -150,6 +137,24 @@ void host::run_timers(instant now) {
       case timer::owner_kind::watch: watch(now); break;
     }
   }
+}
+
+void host::on_channel_timer(instant now, channel_entry& entry) {
+  const bool answered = entry.chan.on_timer(now, verdicts_);
+  apply_verdicts(now, entry.owner);
+  const bool opening = entry.chan.state() != channel_state::open;
+  if (!answered && !others_answer(now, entry)) {
+    ++stats_.peers_lost;
+    // It, or the router, may have another MAC address by now: asked for when it is tried again.
+    neighbors_.forget(next_hop(entry.owner.ip));
+    lose_peer(now, entry.owner, opening ? errc::host_unreachable : errc::peer_lost, false);
+    entry.owner.fell_silent = !opening;
+    return;
+  }
+  if (!answered && opening) return drop_channel(now, entry);
+  if (entry.chan.stalled()) relieve(now, entry);
+  if (entry.chan.max_payload() != entry.payload) on_path_mtu(entry);
+  activate(entry);
 }
 
 /// Does what a socket's outcome asks for, and looks after it: every call into a socket ends here.

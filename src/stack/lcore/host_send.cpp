@@ -58,8 +58,10 @@ void host::push_records(instant now, peer& p) {
       if (!c.ready.empty()) open_channels(now, p, i);
       continue;
     }
+    const bool live = !p.resets.empty() && c.any_live();
     for (channel_entry* e : c.channels)
-      for (; !p.resets.empty() && e->chan.can_queue(); p.resets.pop_front()) {
+      for (; !p.resets.empty() && e->chan.can_queue() && (e->is_live() || !live);
+           p.resets.pop_front()) {
         e->chan.queue(p.resets.front());
         activate(*e);
       }
@@ -73,9 +75,9 @@ void host::push_class(instant now, peer::per_class& c) {
   while (socket_entry* s = c.ready.front()) {
     bool wants_more = s->sock.wants_to_send();
     for (unsigned n = 0; n < run && wants_more; ++n) {
-      room_.clear();
-      for (const channel_entry* e : c.channels) room_.push_back(e->chan.queue_room());
-      const std::size_t chosen = pick_channel(s->cursor, room_);
+      loads_.clear();
+      for (const channel_entry* e : c.channels) loads_.push_back(e->load());
+      const std::size_t chosen = pick_channel(s->cursor, loads_);
       if (chosen == no_channel) return;  // the ready queue is their wait list
       channel_entry& e = *c.channels[chosen];
       const auto record = s->sock.next_record(now, e.chan.max_payload());

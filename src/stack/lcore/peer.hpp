@@ -1,6 +1,7 @@
 // All that this host keeps about another one (nd_conn_ctrl): its channels and who wants to send.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <memory>
@@ -19,6 +20,9 @@ inline constexpr std::size_t traffic_classes = 2;  // nd::traffic_class
 struct channel_entry {
   channel_entry(const channel_config& config, counters& stats, peer& p)
       : chan(config, stats), owner(p) {}
+
+  bool is_live() const noexcept { return chan.state() == channel_state::open && !chan.stalled(); }
+  channel_load load() const noexcept { return {chan.queue_room(), is_live()}; }
 
   channel chan;
   peer& owner;
@@ -66,17 +70,32 @@ struct peer {
   struct per_class {
     std::vector<channel_entry*> channels;  ///< opening or open
     ready_queue ready;
+
+    bool any_live() const noexcept {
+      return std::ranges::any_of(channels, [](const channel_entry* e) { return e->is_live(); });
+    }
   };
 
   std::uint32_t ip = 0;
   std::uint64_t epoch = 0;  ///< 0: not known yet
+
+  // Of the last time that it was given up.
+  std::uint64_t lost_epoch = 0;
+  instant lost_at;
+  bool fell_silent = false;  ///< that was why, and it has not come back since
+  int pauses = 0;            ///< times that it did come back in the same life
   std::array<per_class, traffic_classes> classes;
   std::deque<wire::record> resets;  ///< records without an owner, sent before all others
   /// Somebody has something to send, and a channel takes it.
   bool can_push() const noexcept {
-    for (const per_class& c : classes)
-      for (const channel_entry* e : c.channels)
-        if (e->chan.queue_room() > 0 && (!c.ready.empty() || !resets.empty())) return true;
+    for (const per_class& c : classes) {
+      const bool live = c.any_live();
+      for (const channel_entry* e : c.channels) {
+        if (live && !e->is_live()) continue;
+        if (!c.ready.empty() && e->chan.queue_room() > 0) return true;
+        if (!resets.empty() && e->chan.can_queue()) return true;
+      }
+    }
     return false;
   }
 

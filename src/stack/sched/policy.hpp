@@ -1,6 +1,7 @@
 // The NetScheduler's decisions as pure functions: which channel carries a socket's next record.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -12,19 +13,34 @@ struct channel_cursor {
   unsigned used = 0;  ///< records in a row on it
 };
 
+/// What the scheduler knows of a channel.
+struct channel_load {
+  std::size_t room = 0;  ///< records that it takes now
+  bool live = false;     ///< open, and not stalled
+};
+
 /// Records that stay on one channel before the next one is taken (NetChannel's stickiness).
 inline constexpr unsigned channel_stickiness = 6;
 inline constexpr std::size_t no_channel = ~std::size_t{0};
 
-/// Round robin with stickiness. `room[i]` is how many records channel i still takes; one without
-/// room is skipped. Returns the channel and moves the cursor, or no_channel when all are full.
+/// Whether records may go to a channel of these at all: to a stalled one only where all are.
+inline bool may_carry(const channel_load& load, bool any_live) noexcept {
+  return load.room > 0 && (load.live || !any_live);
+}
+inline bool any_live(std::span<const channel_load> loads) noexcept {
+  return std::ranges::any_of(loads, &channel_load::live);
+}
+
+/// Round robin with stickiness, over those that may carry a record. Returns the channel and moves
+/// the cursor, or no_channel when there is none.
 inline std::size_t pick_channel(channel_cursor& cursor,
-                                std::span<const std::size_t> room) noexcept {
-  if (room.empty()) return no_channel;
+                                std::span<const channel_load> loads) noexcept {
+  if (loads.empty()) return no_channel;
+  const bool live = any_live(loads);
   if (cursor.used >= channel_stickiness) cursor = {cursor.channel + 1, 0};
-  for (std::size_t step = 0; step < room.size(); ++step) {
-    const std::size_t i = (cursor.channel + step) % room.size();
-    if (room[i] == 0) continue;
+  for (std::size_t step = 0; step < loads.size(); ++step) {
+    const std::size_t i = (cursor.channel + step) % loads.size();
+    if (!may_carry(loads[i], live)) continue;
     if (step > 0 || i != cursor.channel) cursor = {i, 0};
     ++cursor.used;
     return i;

@@ -278,7 +278,9 @@ std::optional<wire::record> socket::next_record(instant now, std::uint32_t max_p
   update_credit_probe(now);
   if (take(due_notification)) {
     ++environment_.stats.credit_probes_sent;
-    return make_record(record_type::notification);
+    wire::record r = make_record(record_type::notification);
+    r.set_body(wire::notification_body{connection_});
+    return r;
   }
   if (take(due_credit)) return make_record(record_type::ack);
   return std::nullopt;

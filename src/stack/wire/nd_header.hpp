@@ -98,6 +98,9 @@ struct sync_ack_body {
   be64 connection;
   be64 grant;
 };
+struct notification_body {
+  be64 connection;
+};
 struct fin_body {
   be64 final_offset;
 };
@@ -105,7 +108,7 @@ enum class reset_reason : std::uint8_t {
   refused = 1,
   aborted = 2,
   protocol_error = 3,
-  unknown = 4,  ///< in answer to SYNC_ACK: there is no such connection (any more)
+  unknown = 4,  ///< in answer to SYNC_ACK or NOTIFICATION: there is no such connection (any more)
 };
 struct reset_body {
   be64 connection;

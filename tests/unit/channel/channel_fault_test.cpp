@@ -51,7 +51,8 @@ TEST_CASE("probe timeouts back off, and a peer that stays silent is given up in 
   const auto timeout = duration::milliseconds(GENERATE(10, 100, 300, 2000));
   CAPTURE(timeout.ns());
   channel_config c;
-  c.peer_timeout = timeout;
+  c.peer_timeout = duration::seconds(5);
+  c.busy_timeout = timeout;
   channel_pair p(c, c);
   settle(p);
   p.fate = lost;
@@ -66,6 +67,130 @@ TEST_CASE("probe timeouts back off, and a peer that stays silent is given up in 
   p.kill();
 }
 
+TEST_CASE("a long round trip is no silence", "[channel]") {
+  const auto one_way = duration::milliseconds(GENERATE(10, 20, 30));
+  CAPTURE(one_way.ns());
+  channel_pair p;
+  p.fate = [&](const packet_on_wire&) { return packet_fate{one_way}; };
+  p.open();
+  for (int i = 0; i < 100; ++i) p.a().submit(1000);
+  REQUIRE(p.finish(duration::seconds(5)));
+  // The answers of one and a half round trips are lost.
+  p.a().submit(1000);
+  p.wait(duration(1));
+  const instant heals = p.now() + one_way * 3;
+  p.fate = [&](const packet_on_wire&) {
+    return p.now() < heals ? packet_fate{} : packet_fate{one_way};
+  };
+  CHECK(p.finish(duration::seconds(2)));
+  CHECK(p.both_open());
+}
+
+// What came while it was stopped is read only after the timers had their turn.
+TEST_CASE("a timer that is late is no witness", "[channel]") {
+  channel_pair p;
+  settle(p);
+  p.fate = lost;
+  p.a().submit(100);
+  nd::core::channel& c = p.a().channel();
+  const instant silent = p.now();
+  p.run([&] { return p.now() - silent >= duration::milliseconds(40); }, duration::seconds(1));
+  REQUIRE(c.state() == channel_state::open);
+  const duration late = duration::milliseconds(GENERATE(60, 100, 60'000));
+  nd::core::record_verdicts out;
+  CHECK(c.on_timer(p.now() + late, out));
+  // The answer that was there says enough; without one the next timer judges.
+  SECTION("heard") {
+    c.heard(p.now() + late);
+    CHECK(c.on_timer(c.next_deadline(), out));
+  }
+  SECTION("not heard") {
+    CHECK_FALSE(c.on_timer(c.next_deadline(), out));
+  }
+  CHECK(out.lost.empty());
+  p.kill();
+}
+
+TEST_CASE("two probe timeouts without an answer are a stall, which an answer ends", "[channel]") {
+  channel_pair p;
+  settle(p);
+  for (int i = 0; i < 20; ++i) p.a().submit(1000);  // a round trip is known
+  REQUIRE(p.finish(duration::milliseconds(20)));
+  nd::core::channel& c = p.a().channel();
+  const duration timeout = c.rtt().probe_timeout(p.a().config().max_ack_delay);
+  p.fate = lost;
+  const instant start = p.now();
+  for (int i = 0; i < 5; ++i) p.a().submit(1000);
+  REQUIRE(p.run([&] { return c.stalled(); }, duration::seconds(1)));
+  CHECK(p.now() - start >= timeout * 2);
+  CHECK(p.now() - start <= timeout * 2 + duration::milliseconds(1));
+  CHECK(p.a().stats.channels_stalled.value() == 1);
+  // Their verdict has been given; the acknowledgement of what went over is none.
+  const std::uint64_t acked = p.a().acked();
+  c.give_away(p.now(), p.a().verdicts);
+  REQUIRE(p.a().verdicts.lost.size() == 5);
+  p.a().take_verdicts(p.b());
+  CHECK(c.bytes_in_flight() > 0);
+  CHECK(c.queue_room() > 0);
+  c.give_away(p.now(), p.a().verdicts);  // there is no more
+  CHECK(p.a().verdicts.lost.empty());
+  p.fate = arrives;
+  REQUIRE(p.finish(duration::milliseconds(200)));
+  CHECK_FALSE(c.stalled());
+  CHECK(p.a().acked() == acked + 5);
+}
+
+TEST_CASE("an acknowledgement that comes after the records were given away counts once",
+          "[channel]") {
+  channel_pair p;
+  settle(p);
+  bool slow = true;
+  // All arrives; what acknowledges it is late.
+  p.fate = [&](const packet_on_wire& packet) {
+    return packet_fate{slow && packet.from == 1 ? duration::milliseconds(30)
+                                                : channel_pair::one_way};
+  };
+  for (int i = 0; i < 5; ++i) p.a().submit(1000);
+  nd::core::channel& c = p.a().channel();
+  REQUIRE(p.run([&] { return c.stalled(); }, duration::milliseconds(30)));
+  CHECK(p.b().received() == 5);
+  c.give_away(p.now(), p.a().verdicts);
+  CHECK(p.a().verdicts.lost.size() == 5);
+  p.a().take_verdicts(p.b());
+  slow = false;
+  REQUIRE(p.finish(duration::milliseconds(100)));
+  p.wait(duration::milliseconds(50));
+  CHECK(p.a().acked() == 5);
+  CHECK(p.a().outstanding() == 0);
+  CHECK_FALSE(c.stalled());
+  CHECK(c.bytes_in_flight() == 0);
+}
+
+TEST_CASE("a channel that only asks keeps within the numbers that the peer remembers",
+          "[channel]") {
+  channel_config config;
+  config.peer_timeout = config.busy_timeout = duration::milliseconds(10);
+  channel_pair p(config, config);
+  settle(p);
+  nd::core::channel& c = p.a().channel();
+  p.fate = lost;
+  p.a().submit(1000);
+  p.wait(duration(1));
+  nd::core::record_verdicts out;
+  instant now = p.now();
+  for (unsigned asked = 0; asked < received_numbers::window + 200; ++asked) {
+    now = std::max(now, c.next_deadline());
+    c.on_timer(now, out);  // the peer is never given up
+    if (c.stalled()) c.give_away(now, out);
+    rte_pktmbuf_free(c.next_packet(now, p.mbufs().get()));
+  }
+  CHECK(out.lost.size() == 1);
+  CHECK(c.bytes_in_flight() < 64 * 100);
+  p.a().verdicts = out;
+  p.a().take_verdicts(p.b());
+  p.kill();
+}
+
 TEST_CASE("an outage shorter than the timeout kills nothing", "[channel]") {
   channel_pair p;
   settle(p);
@@ -74,7 +199,7 @@ TEST_CASE("an outage shorter than the timeout kills nothing", "[channel]") {
     p.b().submit(1000);
   }
   p.fate = lost;
-  p.wait(p.a().config().peer_timeout - duration::milliseconds(60));
+  p.wait(p.a().config().busy_timeout - duration::milliseconds(15));
   p.fate = arrives;
   REQUIRE(p.finish(duration::milliseconds(200)));
   CHECK(p.both_open());

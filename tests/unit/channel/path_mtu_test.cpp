@@ -19,7 +19,6 @@ int search(path_mtu& mtu, std::uint16_t real, instant now, double loss = 0,
            nd::rng* random = nullptr) {
   int probes = 0;
   while (const std::uint16_t size = mtu.wanted_probe(now)) {
-    REQUIRE(size > mtu.current());
     if (++probes > 200) break;
     mtu.on_probe_sent();
     REQUIRE(mtu.wanted_probe(now) == 0);  // one at a time
@@ -52,7 +51,8 @@ TEST_CASE("a device below the base is not probed", "[path_mtu]") {
   CHECK(mtu.current() == 576);
   CHECK(mtu.wanted_probe(start) == 0);
   CHECK(mtu.next_deadline().is_never());
-  CHECK_FALSE(mtu.on_black_hole(start));
+  mtu.suspect_black_hole();
+  CHECK(mtu.wanted_probe(start) == 0);
 }
 
 TEST_CASE("the search finds the largest size that passes, but for one step", "[path_mtu]") {
@@ -125,50 +125,90 @@ TEST_CASE("with lossy probes the result is still a size that passes", "[path_mtu
   CHECK(mtu.current() >= path_mtu::base);
 }
 
+TEST_CASE("losses alone are no black hole: a probe of the size that arrives says so",
+          "[path_mtu]") {
+  path_mtu mtu(9000);
+  search(mtu, 9000, start);
+  for (int lost = 0; lost < path_mtu::max_probes; ++lost) {
+    CAPTURE(lost);
+    mtu.suspect_black_hole();
+    for (int n = 0; n < lost; ++n) {
+      REQUIRE(mtu.wanted_probe(start) == 9000);
+      mtu.on_probe_sent();
+      REQUIRE_FALSE(mtu.on_probe_lost(9000, start));
+    }
+    REQUIRE(mtu.wanted_probe(start) == 9000);
+    mtu.on_probe_sent();
+    mtu.suspect_black_hole();  // losses go on meanwhile
+    mtu.on_probe_acked(9000, start);
+    CHECK(mtu.current() == 9000);
+    CHECK(mtu.wanted_probe(start) == 0);
+    CHECK(mtu.next_deadline().is_never());
+  }
+}
+
+namespace {
+
+/// Probes of the current size are lost until it is given up.
+void fall(path_mtu& mtu, instant now) {
+  const std::uint16_t size = mtu.current();
+  mtu.suspect_black_hole();
+  for (int n = 1; n <= path_mtu::max_probes; ++n) {
+    REQUIRE(mtu.wanted_probe(now) == size);
+    mtu.on_probe_sent();
+    REQUIRE(mtu.on_probe_lost(size, now) == (n == path_mtu::max_probes));
+  }
+  REQUIRE(mtu.current() == path_mtu::base);
+}
+
+}  // namespace
+
 TEST_CASE("a black hole falls back to the base and searches below what failed", "[path_mtu]") {
   path_mtu mtu(9000);
   search(mtu, 9000, start);
   REQUIRE(mtu.current() == 9000);
-  CHECK(mtu.on_black_hole(start));
-  CHECK(mtu.current() == path_mtu::base);
-  CHECK_FALSE(mtu.on_black_hole(start));
+  fall(mtu, start);
+  mtu.suspect_black_hole();  // the base is what there is
   const std::uint16_t first = mtu.wanted_probe(start);
   CHECK(first < 9000);
+  CHECK(first > path_mtu::base);
   search(mtu, 4000, start);
   CHECK(mtu.current() <= 4000);
   CHECK(mtu.current() + 32 >= 4000);
+  CHECK(mtu.limited());
 }
 
-TEST_CASE("a probe that was in flight when the hole was noticed does no harm", "[path_mtu]") {
+TEST_CASE("after a black hole the full size is tried soon, then less and less often",
+          "[path_mtu]") {
+  path_mtu mtu(9000);
+  search(mtu, 9000, start);
+  fall(mtu, start);
+  instant now = start;
+  search(mtu, 4000, now);
+  duration wait = path_mtu::first_raise_after_black_hole;
+  for (int n = 0; n < 10; ++n) {
+    REQUIRE(mtu.next_deadline() == now + wait);
+    now = mtu.next_deadline();
+    REQUIRE(mtu.wanted_probe(now) == 9000);
+    search(mtu, 4000, now);
+    wait = std::min(wait * 2, path_mtu::raise_interval);
+  }
+  CHECK(wait == path_mtu::raise_interval);
+  now = mtu.next_deadline();
+  search(mtu, 9000, now);
+  CHECK(mtu.current() == 9000);
+}
+
+TEST_CASE("a probe that was in flight when the hole was suspected does no harm", "[path_mtu]") {
   path_mtu mtu(9000);
   search(mtu, 8000, start);
-  const std::uint16_t found = mtu.current();
-  REQUIRE(found > 7900);
+  REQUIRE(mtu.current() > 7900);
   const instant later = start + path_mtu::raise_interval + duration::seconds(1);
   REQUIRE(mtu.wanted_probe(later) == 9000);
   mtu.on_probe_sent();
-  REQUIRE(mtu.on_black_hole(later));
-  mtu.on_probe_lost(9000, later);
+  mtu.suspect_black_hole();
+  CHECK_FALSE(mtu.on_probe_lost(9000, later));
   search(mtu, 2000, later);
   CHECK(mtu.current() <= 2000);
   CHECK(mtu.current() + 32 >= 2000);
-}
-
-TEST_CASE("a path is called limited by probes that fail, not by losses alone", "[path_mtu]") {
-  path_mtu mtu(1500);
-  CHECK_FALSE(mtu.limited());
-  search(mtu, 1500, start);
-  CHECK_FALSE(mtu.limited());
-  REQUIRE(mtu.on_black_hole(start));
-  search(mtu, 1500, start);
-  CHECK(mtu.current() > 1450);  // 1500 is not tried again so soon
-  CHECK(mtu.current() < 1500);
-  CHECK_FALSE(mtu.limited());
-  REQUIRE(mtu.on_black_hole(start));
-  search(mtu, 1300, start);
-  CHECK(mtu.limited());
-  const instant later = start + path_mtu::raise_interval;
-  search(mtu, 1500, later);
-  CHECK(mtu.current() == 1500);
-  CHECK_FALSE(mtu.limited());
 }

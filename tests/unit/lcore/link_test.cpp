@@ -55,7 +55,7 @@ TEST_CASE("A link that goes down and up again is told once each; bytes arrive", 
     p.device(0).up = false;
     const std::vector<std::byte> text = bytes_of_text("in spite of it");
     c.client.write(text);
-    p.run_for(duration::milliseconds(100));
+    p.run_for(duration::milliseconds(60));
     CHECK(kinds(p, 0) == std::vector{event_kind::link_down});
     CHECK(p.stats(0).link_downs.value() == 1);
     cut = false;

@@ -7,9 +7,20 @@
 #include "base/rng.hpp"
 
 using nd::core::channel_cursor;
+using nd::core::channel_load;
 using nd::core::channel_stickiness;
 using nd::core::no_channel;
-using nd::core::pick_channel;
+
+namespace {
+
+/// Channels that all work.
+std::size_t pick_channel(channel_cursor& cursor, const std::vector<std::size_t>& room) {
+  std::vector<channel_load> loads;
+  for (const std::size_t r : room) loads.push_back({r, true});
+  return nd::core::pick_channel(cursor, loads);
+}
+
+}  // namespace
 
 TEST_CASE("six records stay on a channel, then the next one has its turn", "[policy]") {
   channel_cursor cursor;
@@ -20,7 +31,7 @@ TEST_CASE("six records stay on a channel, then the next one has its turn", "[pol
 
 TEST_CASE("no channel, or none with room", "[policy]") {
   channel_cursor cursor;
-  CHECK(pick_channel(cursor, {}) == no_channel);
+  CHECK(pick_channel(cursor, std::vector<std::size_t>()) == no_channel);
   const std::vector<std::size_t> full(4, 0);
   for (int i = 0; i < 20; ++i) CHECK(pick_channel(cursor, full) == no_channel);
   // Waiting does not move the turn.
@@ -86,4 +97,21 @@ TEST_CASE("a cursor from a time with more channels still works", "[policy]") {
   const std::vector<std::size_t> room(2, 1);
   CHECK(pick_channel(cursor, room) < 2);
   CHECK(pick_channel(cursor, room) < 2);
+}
+
+TEST_CASE("a stalled channel gets nothing while another one works, full or not", "[policy]") {
+  channel_cursor cursor;
+  std::vector<channel_load> loads{{32, false}, {1, true}, {32, false}};
+  for (unsigned i = 0; i < 20; ++i) CHECK(nd::core::pick_channel(cursor, loads) == 1);
+  loads[1].room = 0;
+  CHECK(nd::core::pick_channel(cursor, loads) == no_channel);
+}
+
+TEST_CASE("where all are stalled, they carry what there is", "[policy]") {
+  channel_cursor cursor;
+  std::vector<channel_load> loads(3, {32, false});
+  std::vector<unsigned> picks(3);
+  for (unsigned i = 0; i < 3 * channel_stickiness; ++i)
+    ++picks[nd::core::pick_channel(cursor, loads)];
+  CHECK(picks == std::vector<unsigned>(3, channel_stickiness));
 }
