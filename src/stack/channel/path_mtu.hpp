@@ -58,9 +58,10 @@ class path_mtu {
 
   void on_probe_lost(std::uint16_t size, instant now) noexcept {
     in_flight_ = false;
+    if (size >= too_large_) return;  // a black hole was quicker
     if (++losses_ < max_probes) return;
     losses_ = 0;
-    too_large_ = std::min<std::uint32_t>(too_large_, size);
+    too_large_ = size;
     probe_failed_ = true;
     if (searched()) raise_at_ = now + raise_interval;
   }
@@ -70,8 +71,7 @@ class path_mtu {
     if (current_ <= base) return false;
     too_large_ = current_;
     current_ = base;
-    in_flight_ = false;
-    losses_ = 0;
+    losses_ = 0;  // a probe that is in flight stays so: section 3, one a round trip
     if (searched()) raise_at_ = now + raise_interval;
     return true;
   }

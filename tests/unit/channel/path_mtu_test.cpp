@@ -154,6 +154,27 @@ TEST_CASE("a probe that was in flight when the hole was noticed does no harm", "
   CHECK(mtu.current() + 32 >= 2000);
 }
 
+// RFC 8899, section 3: one probe a round trip; and its loss says nothing about other sizes.
+TEST_CASE("a black hole does not hurry the next probe, nor count the last one against it",
+          "[path_mtu]") {
+  path_mtu mtu(9000);
+  search(mtu, 8000, start);
+  const instant later = start + path_mtu::raise_interval + duration::seconds(1);
+  REQUIRE(mtu.wanted_probe(later) == 9000);
+  mtu.on_probe_sent();
+  REQUIRE(mtu.on_black_hole(later));
+  CHECK(mtu.wanted_probe(later) == 0);
+  mtu.on_probe_lost(9000, later);
+  const std::uint16_t next = mtu.wanted_probe(later);
+  REQUIRE(next > path_mtu::base);
+  for (int i = 0; i < path_mtu::max_probes; ++i) {
+    CHECK(mtu.wanted_probe(later) == next);
+    mtu.on_probe_sent();
+    mtu.on_probe_lost(next, later);
+  }
+  CHECK(mtu.wanted_probe(later) < next);
+}
+
 TEST_CASE("a path is called limited by probes that fail, not by losses alone", "[path_mtu]") {
   path_mtu mtu(1500);
   CHECK_FALSE(mtu.limited());
