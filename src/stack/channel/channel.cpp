@@ -235,6 +235,7 @@ void channel::detect_losses(instant now, record_verdicts& out) {
   }
   if (event.largest_sent.ns() < 0) return;
 
+  if (event.persistent) rtt_.forget_minimum();
   if (congestion_->on_loss(event)) {
     ++stats_.congestion_events;
     if (event.persistent) ++stats_.persistent_congestion;
