@@ -62,7 +62,7 @@ void channel::accept(instant now, const wire::handshake_body& peer) {
 
 bool channel::on_handshake(instant now, wire::packet_kind kind, const wire::handshake_body& body) {
   const bool init_ack = kind == wire::packet_kind::init_ack;
-  if (!init_ack && body.mtu < path_mtu::least) return false;
+  if (!init_ack && (body.mtu < path_mtu::least || body.channel == 0 || body.tag == 0)) return false;
   const channel_action action =
       apply(init_ack ? channel_event::init_ack : channel_event::cookie_ack);
   if (action == channel_action::ignore) return false;
@@ -254,6 +254,7 @@ void channel::detect_losses(instant now, record_verdicts& out) {
   }
   if (event.largest_sent.ns() < 0) return;
 
+  if (event.persistent) rtt_.forget_minimum();
   if (congestion_->on_loss(event)) {
     ++stats_.congestion_events;
     if (event.persistent) ++stats_.persistent_congestion;

@@ -83,7 +83,7 @@ class dctcp final : public congestion_control {
     }
   }
 
-  // Section 3.4: at most one reduction a window of data, by the running estimate of the share of
+  // Section 3.3: at most one reduction a window of data, by the running estimate of the share of
   // marked bytes. The first mark ends slow start at once.
   void on_congestion_experienced(const congestion_ack& ack) noexcept {
     if (in_slow_start()) threshold_ = window_;

@@ -25,7 +25,7 @@ inline loss_verdict judge_loss(std::uint64_t number, instant sent, std::uint64_t
   return {false, deadline};
 }
 
-/// RFC 9002, section 7.6: losing everything over this long means that the path has changed.
+/// RFC 9002, section 7.6.1: losing everything over this long means that the path has changed.
 inline constexpr int persistent_congestion_threshold = 3;
 
 }  // namespace nd::core

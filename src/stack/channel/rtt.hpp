@@ -33,6 +33,9 @@ class rtt_estimator {
     smoothed_ = (smoothed_ * 7 + adjusted) / 8;
   }
 
+  /// RFC 9002, 5.2: after persistent congestion the path may be another, and longer.
+  void forget_minimum() noexcept { minimum_ = latest_; }
+
   /// RFC 9002, 6.2.1, without the backoff.
   duration probe_timeout(duration max_ack_delay) const noexcept {
     return smoothed_ + std::max(variation_ * 4, granularity) + max_ack_delay;

@@ -79,9 +79,8 @@ frame_verdict parse_udp(const rte_mbuf* m, const wire::ipv4_header& ip, const ho
 /// broadcasts, and no host has the senders that are refused here (section 3.2.1.3).
 frame_verdict parse_icmp(const wire::ethernet_header& ethernet, const host_address& host,
                          const received_packet& in) noexcept {
-  const bool one_host = in.source_ip != 0 && in.source_ip >> 24 != 127 && in.source_ip >> 28 < 14 &&
-                        in.source_ip != host.ip && !host.is_broadcast(in.source_ip);
-  if (ethernet.destination != host.mac || !one_host) return frame_verdict::not_ours;
+  if (ethernet.destination != host.mac || !host.is_another_host(in.source_ip))
+    return frame_verdict::not_ours;
   if (in.bytes.size() < sizeof(wire::icmp_header)) return frame_verdict::malformed;
   if (!wire::is_icmp_intact(in.bytes)) return frame_verdict::bad_checksum;
   return frame_verdict::icmp;

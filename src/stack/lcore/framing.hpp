@@ -29,6 +29,11 @@ struct host_address {
   bool is_broadcast(std::uint32_t other) const noexcept {
     return prefix < 31 && other == (ip | ~mask());
   }
+  /// An address that one other host may have: answers to others would be multiplied, or come back.
+  bool is_another_host(std::uint32_t other) const noexcept {
+    return other != 0 && other >> 24 != 127 && other >> 28 < 14 && other != ip &&
+           !is_broadcast(other);
+  }
   std::uint32_t mask() const noexcept {
     return prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix);
   }

@@ -6,6 +6,13 @@
 namespace nd::core {
 namespace {
 
+/// What INIT and COOKIE_ECHO ask for: a channel that can be, and whose id and tag are not those of
+/// nobody (RFC 9260, section 3.3.2).
+bool makes_sense(const wire::handshake_body& body) noexcept {
+  return body.traffic_class < traffic_classes && body.mtu >= path_mtu::least && body.channel != 0 &&
+         body.tag != 0;
+}
+
 const wire::handshake_body* body_of(const received_packet& in) noexcept {
   if (in.bytes.size() < sizeof(wire::channel_header) + sizeof(wire::handshake_body)) return nullptr;
   return &wire::at<wire::handshake_body>(
@@ -52,7 +59,7 @@ void host::answer(const received_packet& in, const wire::channel_header& header,
 // Nothing is remembered: the answer carries all that the next packet needs.
 void host::on_init(instant now, const received_packet& in) {
   const wire::handshake_body* init = body_of(in);
-  if (init == nullptr || init->traffic_class >= traffic_classes) {
+  if (init == nullptr || !makes_sense(*init)) {
     ++stats_.drop_malformed;
     return;
   }
@@ -72,8 +79,7 @@ void host::on_init(instant now, const received_packet& in) {
 
 void host::on_cookie_echo(instant now, const received_packet& in) {
   const wire::handshake_body* echo = body_of(in);
-  if (echo == nullptr || echo->traffic_class >= traffic_classes || echo->mtu < path_mtu::least ||
-      echo->channel == 0 || echo->tag == 0) {
+  if (echo == nullptr || !makes_sense(*echo)) {
     ++stats_.drop_malformed;
     return;
   }
@@ -301,8 +307,9 @@ void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
 /// The answer is not larger than what provoked it, and its number is limited.
 void host::answer_unknown(instant now, const received_packet& in) {
   ++stats_.drop_unknown_channel;
-  if (!aborts_.allow(now)) return;
   const auto& provoked = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
+  // Nobody's tag is 0: an ABORT that reflects it tells nobody anything (RFC 9260, section 8.5.1).
+  if (provoked.tag == 0 || !aborts_.allow(now)) return;
   wire::channel_header header{};
   header.version = wire::nd_version;
   header.kind = wire::packet_kind::abort;

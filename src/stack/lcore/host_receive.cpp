@@ -57,6 +57,10 @@ void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
     return on_channel_packet(now, std::move(packet), in, *entry);
 
   // No channel of ours: a handshake, an abort, or somebody we do not know (any more).
+  if (!config_.address.is_another_host(in.source_ip)) {  // RFC 9260, 8.4
+    ++stats_.drop_not_ours;
+    return;
+  }
   received_packet checked = in;
   if (!in.checksummed || !wire::verify_and_trim(checked.bytes, handshake_format(in.source_ip))) {
     // Of a channel whose ends have left checksums out, and that only the other one still has.
