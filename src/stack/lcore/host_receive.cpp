@@ -1,6 +1,8 @@
 // Frames in: parse, channel, demultiplex by ND type, socket.
 #include <rte_prefetch.h>
 
+#include <algorithm>
+
 #include "lcore/host.hpp"
 
 namespace nd::core {
@@ -258,7 +260,7 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
 
 bool host::is_new_connection(peer& p, std::uint64_t id) {
   constexpr std::uint64_t half = received_numbers::window / 2;
-  if (!p.connections) p.connections.emplace().start_at(id - half);
+  if (!p.connections) p.connections.emplace().start_at(id - std::min(id, half));
   received_numbers& seen = *p.connections;
   if (seen.classify(id) == received_numbers::verdict::beyond_window) seen.forget_below(id - half);
   if (seen.classify(id) != received_numbers::verdict::fresh) return false;
