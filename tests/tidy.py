@@ -99,6 +99,8 @@ LISTS += [
     ("tests/meson.build", "e2e_tests = files(", "tests/e2e", "*_test.cpp"),
     ("tests/meson.build", "sim_sources = files(", "tests/sim", "*.cpp"),
     ("tests/meson.build", "sim_tests = files(", "tests/sim/self", "*_test.cpp"),
+    ("tests/meson.build", "script_sources = files(", "tests/script/support", "*.cpp"),
+    ("tests/meson.build", "script_tests = files(", "tests/script", "*_test.cpp"),
 ]
 
 CLANG_FORMAT = "14"  # other versions format differently

@@ -129,9 +129,10 @@ instant host::next_deadline() const noexcept {
 }
 
 std::uint16_t host::max_payload() const noexcept {
+  const std::size_t trailer = config_.address.udp ? 0 : sizeof(wire::be32);
   return static_cast<std::uint16_t>(port_.capabilities().mtu - config_.address.ip_overhead() -
                                     sizeof(wire::channel_header) - sizeof(wire::record_header) -
-                                    sizeof(wire::be32));
+                                    trailer);
 }
 
 bool host::drained() noexcept {

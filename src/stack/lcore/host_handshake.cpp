@@ -98,7 +98,6 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.drop_bad_cookie;
     return;
   }
-  ++stats_.handshake_packets_received;
   if (p.epoch != 0 && echo->epoch > p.epoch) {
     ++stats_.peers_lost;
     lose_peer(now, p, errc::peer_lost, true);
@@ -121,6 +120,7 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.handshakes_accepted;
     on_peer_mtu(now, p, echo->mtu);
   }
+  ++stats_.handshake_packets_received;
   entry->chan.accept(now, *echo);
   entry->route.checksum = entry->chan.checksummed();
   activate(*entry);

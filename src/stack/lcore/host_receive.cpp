@@ -97,7 +97,11 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
   if (handshake) {
     const bool answer =
         header.kind == wire::packet_kind::init_ack || header.kind == wire::packet_kind::cookie_ack;
-    if (!answer || records.size() < sizeof(wire::handshake_body)) {
+    if (!answer) {
+      ++stats_.drop_bad_handshake;
+      return;
+    }
+    if (records.size() < sizeof(wire::handshake_body)) {
       ++stats_.drop_malformed;
       return;
     }

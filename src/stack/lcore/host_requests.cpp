@@ -179,7 +179,16 @@ void host::settle(instant now, socket_entry& s, socket_outcome outcome) {
     case socket_outcome::unwanted:
       reset(wire::reset_reason::aborted, errc::connection_aborted);
       break;
-    case socket_outcome::timed_out: reset(wire::reset_reason::aborted, errc::timed_out); break;
+    case socket_outcome::timed_out: {
+      // A channel that is being opened has the same limit: whichever timer fires first.
+      const auto& channels = s.owner.classes[s.sock.traffic_class()].channels;
+      const bool unanswered = state == socket_state::sync_sent && !channels.empty() &&
+                              std::ranges::none_of(channels, [](const channel_entry* e) {
+                                return e->chan.state() == channel_state::open;
+                              });
+      reset(wire::reset_reason::aborted, unanswered ? errc::host_unreachable : errc::timed_out);
+      break;
+    }
   }
   if (s.sock.finished()) return finish(s);
   if (s.sock.wants_to_send()) make_ready(s);
