@@ -101,6 +101,7 @@ LISTS += [
     ("tests/meson.build", "sim_tests = files(", "tests/sim/self", "*_test.cpp"),
     ("tests/meson.build", "script_sources = files(", "tests/script/support", "*.cpp"),
     ("tests/meson.build", "script_tests = files(", "tests/script", "*_test.cpp"),
+    ("tests/meson.build", "sim_recovery_tests = files(", "tests/sim/recovery", "*_test.cpp"),
 ]
 
 CLANG_FORMAT = "14"  # other versions format differently

@@ -6,9 +6,10 @@
 namespace nd::core {
 namespace {
 
-// Handshake packets are repeated after this, doubled each time.
+// Handshake packets are repeated after this, doubled once: a host that boots is reached within 50 ms
+// by those who wait for it.
 constexpr duration handshake_first_retry = duration::milliseconds(20);
-constexpr duration handshake_longest_retry = duration::milliseconds(200);
+constexpr duration handshake_longest_retry = duration::milliseconds(40);
 constexpr int handshake_tries_before_start = 4;
 
 // Silence is a peer's death only when this many probes in a row went unanswered: a process that
@@ -181,6 +182,7 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
     rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
   }
   probe_timeouts_ = 0;
+  if (stalled_) loss_share_ = 0;  // what was lost meanwhile says nothing about what follows
   stalled_ = in_doubt_ = false;
   last_progress_ = now;
 
@@ -216,6 +218,7 @@ bool channel::acknowledge(std::uint64_t number, instant now, record_verdicts& ou
   } else if (p.bytes + config_.ip_overhead > path_mtu::base) {
     large_losses_ = 0;
   }
+  loss_share_ -= loss_share_ / 16;
   sent_.resolve(number, sent_packet::fate::acked,
                 [&](const wire::record& r) { out.acked.push_back(r); });
   return true;
@@ -271,6 +274,7 @@ void channel::lose(std::uint64_t number, instant now, record_verdicts& out) {
   sent_.resolve(number, sent_packet::fate::lost,
                 [&](const wire::record& r) { out.lost.push_back(r); });
   const std::uint16_t probed = sent_[number].probe_mtu;
+  if (probed == 0) loss_share_ += (65536 - loss_share_) / 16;
   if (probed == 0 || !mtu_.on_probe_lost(probed, now)) return;
   ++stats_.mtu_black_holes;
   on_path_mtu_changed();

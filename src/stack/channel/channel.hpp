@@ -135,6 +135,8 @@ class channel {
   /// Nothing was acknowledged for two probe timeouts, the second one after a probe. Ends with the
   /// next acknowledgement of anything.
   bool stalled() const noexcept { return stalled_; }
+  /// Of its last packets, some sixteen, the share that was lost, of 65536.
+  std::uint32_t loss_share() const noexcept { return loss_share_; }
   /// Every record that it holds is lost, so that another channel sends it. What was in flight may
   /// have arrived all the same: receivers know bytes by their offset.
   void give_away(instant now, record_verdicts& out);
@@ -218,6 +220,7 @@ class channel {
   int large_losses_ = 0;  ///< packets above the base MTU lost since one was acknowledged
   int probe_timeouts_ = 0;
   int pings_due_ = 0;
+  std::uint32_t loss_share_ = 0;
   bool held_back_ = false;
   bool stalled_ = false;
   bool in_doubt_ = false;  ///< silence was judged late: what came meanwhile may not be read yet

@@ -22,7 +22,7 @@ struct channel_entry {
       : chan(config, stats), owner(p) {}
 
   bool is_live() const noexcept { return chan.state() == channel_state::open && !chan.stalled(); }
-  channel_load load() const noexcept { return {chan.queue_room(), is_live()}; }
+  channel_load load() const noexcept { return {chan.queue_room(), is_live(), chan.loss_share()}; }
 
   channel chan;
   peer& owner;

@@ -16,7 +16,7 @@ namespace {
 /// Channels that all work.
 std::size_t pick_channel(channel_cursor& cursor, const std::vector<std::size_t>& room) {
   std::vector<channel_load> loads;
-  for (const std::size_t r : room) loads.push_back({r, true});
+  for (const std::size_t r : room) loads.push_back({r, true, 0});
   return nd::core::pick_channel(cursor, loads);
 }
 
@@ -101,15 +101,27 @@ TEST_CASE("a cursor from a time with more channels still works", "[policy]") {
 
 TEST_CASE("a stalled channel gets nothing while another one works, full or not", "[policy]") {
   channel_cursor cursor;
-  std::vector<channel_load> loads{{32, false}, {1, true}, {32, false}};
+  std::vector<channel_load> loads{{32, false, 0}, {1, true, 0}, {32, false, 0}};
   for (unsigned i = 0; i < 20; ++i) CHECK(nd::core::pick_channel(cursor, loads) == 1);
   loads[1].room = 0;
   CHECK(nd::core::pick_channel(cursor, loads) == no_channel);
 }
 
+TEST_CASE("a channel that loses more is for what the others have no room for", "[policy]") {
+  channel_cursor cursor;
+  constexpr std::uint32_t margin = nd::core::loss_margin;
+  std::vector<channel_load> loads{{32, true, 100}, {32, true, 100 + margin + 1}, {32, true, margin}};
+  std::vector<unsigned> picks(3);
+  for (unsigned i = 0; i < 4 * channel_stickiness; ++i)
+    ++picks[nd::core::pick_channel(cursor, loads)];
+  CHECK(picks == std::vector<unsigned>{2 * channel_stickiness, 0, 2 * channel_stickiness});
+  loads[0].room = loads[2].room = 0;
+  CHECK(nd::core::pick_channel(cursor, loads) == 1);
+}
+
 TEST_CASE("where all are stalled, they carry what there is", "[policy]") {
   channel_cursor cursor;
-  std::vector<channel_load> loads(3, {32, false});
+  std::vector<channel_load> loads(3, {32, false, 0});
   std::vector<unsigned> picks(3);
   for (unsigned i = 0; i < 3 * channel_stickiness; ++i)
     ++picks[nd::core::pick_channel(cursor, loads)];

@@ -87,6 +87,9 @@ class host_pair {
     hosts_[i] = std::make_unique<core::host>(config, *devices_[i], now);
   }
 
+  /// The lcore stands still.
+  void pause(std::size_t i, instant until) { paused_until_[i] = until; }
+
   app_socket connect(std::size_t from, std::uint16_t port, std::uint8_t traffic_class = 0) {
     return app_socket(host(from), ip_of(1 - from), port, traffic_class, values);
   }
@@ -103,7 +106,7 @@ class host_pair {
       if (now >= end) return false;
       pause = served > 0 || net.frames() != frames ? turn : std::min(pause * 2, longest_turn);
       const instant next = requested() ? now + turn : next_event();
-      now = std::min(next > now ? next : earlier(now + pause, net.next_arrival()), end);
+      now = std::min(next > now ? next : earlier(now + pause, next_arrival()), end);
     }
   }
   void run_for(duration span) {
@@ -113,15 +116,25 @@ class host_pair {
   /// A turn of both hosts; how much they served.
   std::size_t poll() {
     std::size_t served = 0;
-    for (auto& h : hosts_)
-      if (h != nullptr) served += h->poll(now);
+    for (std::size_t i = 0; i < 2; ++i)
+      if (hosts_[i] != nullptr && now >= paused_until_[i]) served += hosts_[i]->poll(now);
     ++polls;
     return served;
   }
   instant next_event() const {
-    instant next = net.next_arrival();
-    for (const auto& h : hosts_)
-      if (h != nullptr) next = earlier(next, h->next_deadline());
+    instant next = next_arrival();
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (hosts_[i] == nullptr) continue;
+      next = earlier(next, std::max(hosts_[i]->next_deadline(), paused_until_[i]));
+    }
+    return next;
+  }
+
+  /// At a host that takes it.
+  instant next_arrival() const {
+    instant next = instant::never();
+    for (std::size_t i = 0; i < 2; ++i)
+      next = earlier(next, std::max(devices_[i]->next_arrival(), paused_until_[i]));
     return next;
   }
 
@@ -164,6 +177,7 @@ class host_pair {
   pools_pair* pools_;
   std::array<made_wire::made_port*, 2> devices_{};
   std::array<std::unique_ptr<core::host>, 2> hosts_;
+  std::array<instant, 2> paused_until_{};
   std::uint64_t boots_ = 0;
   unsigned in_use_before_ = 0;
 };
