@@ -43,26 +43,35 @@ TEST_CASE("Bytes that overlap what waits behind a gap", "[stream]") {
   script s;
   app_socket a = s.peer_connects();
   s.send(data(bytes(4, "ef"), bytes(8, "ij")));
+  std::string there;
   SECTION("before it") {
     s.send(data(bytes(2, "cdef")));
+    there = "abcdef";
   }
   SECTION("behind it") {
     s.send(data(bytes(4, "efgh"), bytes(2, "cd")));
+    there = "abcdefghij";
   }
   SECTION("all around it") {
     s.send(data(bytes(2, "cdefghijkl")));
+    there = "abcdefghijkl";
   }
   SECTION("between two of them") {
     s.send(data(bytes(5, "fghi"), bytes(2, "cd")));
+    there = "abcdefghij";
   }
   SECTION("within it") {
     s.send(data(bytes(5, "f"), bytes(2, "cd")));
+    there = "abcdef";
   }
   s.expect(ack());
   CHECK(s.read(a).empty());
-  s.send(data(bytes(0, "abcdefghijkl")));
+  s.send(data(bytes(0, "ab")));
   s.expect(ack());
-  CHECK(s.read(a) == "abcdefghijkl");
+  CHECK(s.read(a) == there);
+  s.send(data(bytes(4, "efghijkl")));
+  s.expect(ack());
+  CHECK(there + s.read(a) == "abcdefghijkl");
   CHECK(s.host().holdings().out_of_order == 0);
 }
 
