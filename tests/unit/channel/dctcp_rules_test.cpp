@@ -27,6 +27,32 @@ nd::core::congestion_ack ack(instant sent, std::uint64_t bytes, std::uint64_t ce
 
 }  // namespace
 
+// Section 3.3: alpha changes with the share of a whole window of data, by a sixteenth.
+TEST_CASE("alpha changes once a window of data", "[dctcp]") {
+  const auto control = nd::core::make_dctcp(packet, 1000);
+  // The first acknowledgement ends an observation; the next one ends with packet 1000.
+  auto a = ack(start, packet, 0, 1);
+  a.next_number = 1000;
+  for (; a.largest < 900; ++a.largest) control->on_ack(a);
+  std::uint64_t window = control->window();
+  a.ce_bytes = packet;
+  control->on_ack(a);
+  CHECK(control->window() == window * 17 / 32);  // 1 - 15/16 / 2
+  // One of 900 was marked.
+  a.ce_bytes = 0;
+  a.largest = 1000;
+  a.next_number = 2000;
+  control->on_ack(a);
+  window = control->window();
+  a.ce_bytes = packet;
+  a.largest = 1001;
+  a.largest_sent = a.now + duration(1);
+  control->on_ack(a);
+  const double alpha = 15.0 / 16 * 15 / 16 + 1.0 / 16 / 901;
+  CHECK(static_cast<double>(control->window()) ==
+        Approx(static_cast<double>(window) * (1 - alpha / 2)).epsilon(1e-5));
+}
+
 // Section 3.5: one reduction a window of data, across all signals.
 TEST_CASE("a mark and a loss in one window of data are one reduction", "[dctcp]") {
   const bool mark_first = GENERATE(true, false);

@@ -85,6 +85,22 @@ TEST_CASE("INIT_ACK goes where INIT came from, with its tag and a cookie", "[pai
   CHECK(p.host(1).holdings().peers == 0);
 }
 
+TEST_CASE("a connect whose handshake nobody answers fails in time, and says so",
+          "[pair][handshake]") {
+  const kind lost = GENERATE(kind::init, kind::cookie_echo);
+  host_pair p;
+  p.net.on_frame = [&](made_frame& f, frame_fate& fate) { fate.drop = f.is(lost); };
+  const instant start = p.now;
+  app_socket s = p.connect(0, 80);
+  REQUIRE(p.run_until([&] { return s.failed(); }, duration::seconds(10)));
+  CHECK(s.error() == errc::timed_out);
+  CHECK(p.now - start >= p.values.connect_timeout);
+  CHECK(p.now - start <= p.values.connect_timeout + duration::milliseconds(1));
+  s.close();
+  p.net.on_frame = nullptr;
+  require_nothing_left(p);
+}
+
 TEST_CASE("an INIT that asks for nothing that can be is not answered", "[pair][handshake]") {
   const int what = GENERATE(0, 1, 2, 3, 4);
   CAPTURE(what);
@@ -247,6 +263,40 @@ TEST_CASE("tags are random, other ones each time, and 0 in INIT and COOKIE_ECHO"
   CHECK(tags.size() == 2 * rounds);
   CHECK(ones == ~std::uint32_t{0});
   CHECK(zeros >= ~std::uint32_t{1});  // the lowest bit is what makes it not 0
+}
+
+// RFC 9260, section 5.2.4: what the old channels had learnt does not count for the new ones.
+TEST_CASE("channels to a restarted peer begin with a fresh window", "[pair][peer]") {
+  host_pair p;
+  const auto window = [&] {
+    std::uint64_t w = 0;
+    p.host(0).for_each_channel([&](const core::channel& c) { w = c.congestion().window(); });
+    return w;
+  };
+  connection c(p);
+  p.run_for(duration::milliseconds(10));
+  const std::uint64_t fresh = window();
+  writer w{c.client, 1'000'000};
+  reader r{c.server};
+  REQUIRE(p.run_until(transfer(w, r), duration::seconds(1)));
+  REQUIRE(window() > fresh * 4);
+  c.listener.close();
+  c.server.close();
+  p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.from == 1; };
+  p.stop(1);
+  p.net.on_frame = nullptr;
+  p.start(1);
+  app_listener again(p.host(1), 80);
+  app_socket next = p.connect(0, 80);
+  REQUIRE(p.run_until([&] { return next.connected(); }, duration::seconds(1)));
+  p.run_for(duration::milliseconds(10));
+  CHECK(c.client.error() == errc::peer_lost);
+  CHECK(window() == fresh);
+  for (app_socket* s : {&c.client, &next}) s->close();
+  again.close();
+  p.stop(0);
+  p.stop(1);
+  CHECK(p.mbufs_in_use() == 0);
 }
 
 // RFC 8257, section 3.6, and RFC 8899, section 3.
