@@ -107,7 +107,7 @@ TEST_CASE("a COOKIE_ACK without an id or a tag does not open the channel", "[han
 }
 
 // RFC 8899, section 3: sizes, probes, and what reordering and doubling do to them.
-TEST_CASE("nothing but probes is larger than the path MTU, and they are a round trip apart",
+TEST_CASE("only probes are larger than the path MTU, and they are a round trip apart",
           "[path_mtu]") {
   const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 11)));
   CAPTURE(seed);
