@@ -18,18 +18,18 @@ struct congestion_ack {
   std::uint64_t next_number;  ///< next one to be sent: a round ends when it is acknowledged
   instant largest_sent;       ///< when `largest` was sent
   duration smoothed_rtt;
-  duration minimum_rtt;
-  duration rtt;              ///< a new sample, with all delays; 0: none
-  std::uint64_t in_flight;   ///< before this acknowledgement
-  delivery_sample delivery;  ///< how fast bytes arrived
-  bool window_limited;       ///< the window, not the application, held the sender back
+  duration minimum_rtt{};
+  duration rtt{};               ///< a new sample, with all delays; 0: none
+  std::uint64_t in_flight = 0;  ///< before this acknowledgement
+  delivery_sample delivery{};   ///< how fast bytes arrived
+  bool window_limited;          ///< the window, not the application, held the sender back
 };
 
 struct congestion_loss {
   instant now;
-  instant largest_sent;  ///< when the last of the lost packets was sent
-  std::uint64_t bytes;   ///< lost
-  bool persistent;       ///< RFC 9002, section 7.6
+  instant largest_sent;     ///< when the last of the lost packets was sent
+  std::uint64_t bytes = 0;  ///< lost
+  bool persistent;          ///< RFC 9002, section 7.6
 };
 
 /// One per channel. Knows neither the channel nor the clock.

@@ -105,9 +105,10 @@ class dctcp final : public congestion_control {
     ++ecn_reductions_;
   }
 
-  /// Marks in this round trip or the last, or a round trip that is longer than it could be.
+  /// Marks in this round trip or the last, or a round trip that is longer than it could be, or none
+  /// measured yet.
   bool queue_seen() const noexcept {
-    return observed_ce_ > 0 || marked_before_ || srtt_ > minimum_rtt_ * 5 / 4;
+    return observed_ce_ > 0 || marked_before_ || srtt_ >= minimum_rtt_ * 5 / 4;
   }
 
   // Section 3.3: alpha = (1 - g) * alpha + g * M, once a round trip.

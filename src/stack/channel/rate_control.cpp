@@ -66,7 +66,13 @@ class rate_control final : public congestion_control {
   std::uint64_t window() const noexcept override { return window_; }
 
   std::uint64_t pacing_rate() const noexcept override {
-    return static_cast<std::uint64_t>(pacing_gain() * static_cast<double>(bandwidth_.maximum()));
+    if (bandwidth_.maximum() == 0) return 0;
+    // Not slower than the smallest window: where a link loses more than probing sends in addition,
+    // samples alone would lead to nothing.
+    const double least = static_cast<double>(minimum()) * 1e9 /
+                         static_cast<double>(std::max(srtt_, duration(1)).ns());
+    return static_cast<std::uint64_t>(
+        std::max(pacing_gain() * static_cast<double>(bandwidth_.maximum()), least));
   }
 
   std::uint64_t ecn_reductions() const noexcept override { return ecn_reductions_; }
