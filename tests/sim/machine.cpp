@@ -25,12 +25,13 @@ test::host_pools& pools_of(std::size_t index) {
 
 }  // namespace
 
-machine::machine(std::size_t index, const scenario& s, network& net, trace& t)
+machine::machine(std::size_t index, const scenario& s, network& net, trace& t,
+                 test::host_pools* pools)
     : index_(index),
       scenario_(s),
       network_(net),
       trace_(t),
-      pools_(pools_of(index)),
+      pools_(pools != nullptr ? *pools : pools_of(index)),
       in_use_before_(pools_.in_use()),
       random_(s.seed * 64 + index) {
   for (unsigned i = 0; i < 3; ++i) faults_of(pool(i)).random = rng(random_.next());
@@ -60,6 +61,7 @@ void machine::start(instant now) {
     return random_.below(8);
   };
   core::host_config config = test::made_config(index_, scenario_.values, pools_);
+  if (!scenario_.congestion.empty()) config.values.congestion = scenario_.congestion[index_];
   if (scenario_.static_neighbors)
     for (std::size_t i = 0; i < scenario_.hosts; ++i)
       if (i != index_) config.neighbors.emplace_back(test::made_ip(i), test::made_mac(i));

@@ -14,7 +14,9 @@ namespace nd::sim {
 
 class machine {
  public:
-  machine(std::size_t index, const scenario& s, network& net, trace& t);
+  /// `pools`: made by make_fallible_pool; null: those that all runs share.
+  machine(std::size_t index, const scenario& s, network& net, trace& t,
+          test::host_pools* pools = nullptr);
   ~machine();
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;

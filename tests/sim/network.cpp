@@ -89,13 +89,11 @@ void network::carry(test::made_frame& f, std::size_t to_port, instant left,
 
   // The switch's queue to the receiver.
   instant& until = receiving_until_[to];
-  const std::uint64_t waiting = until <= left ? 0
-                                              : static_cast<std::uint64_t>((until - left).ns()) *
-                                                    scenario_.bytes_per_second / 1'000'000'000;
-  if (lost == nullptr && waiting > scenario_.queue_bytes) lost = "queue full";
+  const std::uint64_t queued = waiting(to, left);
+  if (lost == nullptr && queued > scenario_.queue_bytes) lost = "queue full";
   record(f, to);
   if (lost != nullptr) return trace_.frame(left, from, to, f, arrivals, lost);
-  if (waiting > scenario_.mark_bytes) f.mark_congested();
+  if (queued > scenario_.mark_bytes) f.mark_congested();
   until = std::max(until, left) + duration(static_cast<std::int64_t>(
                                       f.bytes.size() * 1'000'000'000 / scenario_.bytes_per_second));
 

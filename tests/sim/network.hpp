@@ -28,6 +28,14 @@ class network {
   /// All faults end: every frame arrives, in order and unharmed.
   void calm() noexcept { calm_ = true; }
 
+  /// Bytes in the switch's queue to a host.
+  std::uint64_t waiting(std::size_t to, instant now) const noexcept {
+    const instant until = receiving_until_[to];
+    return until <= now ? 0
+                        : static_cast<std::uint64_t>((until - now).ns()) *
+                              scenario_.bytes_per_second / 1'000'000'000;
+  }
+
   test::made_wire wire;
 
  private:

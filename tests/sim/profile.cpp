@@ -52,6 +52,7 @@ class drawing {
   void draw_faults();
   void add_fault(fault_kind kind);
   void draw_connections();
+  void draw_congestion();
   side_plan draw_side();
 
   rng r_;
@@ -278,6 +279,11 @@ void drawing::draw_connections() {
   std::ranges::stable_sort(s_.connections, {}, &connection_plan::at);
 }
 
+void drawing::draw_congestion() {
+  constexpr std::array<const char*, 3> modes{"dctcp", "cubic", "rate"};
+  for (std::size_t i = 0; i < s_.hosts; ++i) s_.congestion.emplace_back(one_of(modes));
+}
+
 scenario drawing::draw() {
   draw_hosts();
   draw_settings();
@@ -285,6 +291,7 @@ scenario drawing::draw() {
   draw_targets();
   draw_faults();
   draw_connections();
+  draw_congestion();
   return std::move(s_);
 }
 

@@ -109,7 +109,8 @@ struct scenario {
   std::vector<std::uint16_t> mtu;  ///< of each host's device
   std::vector<duration> ahead;     ///< each host's clock
   settings values;
-  std::uint64_t bytes_per_second = 0;  ///< of each host's link, both ways
+  std::vector<std::string> congestion;  ///< each host's, in place of the setting's value
+  std::uint64_t bytes_per_second = 0;   ///< of each host's link, both ways
   std::uint64_t queue_bytes = 0;
   std::uint64_t mark_bytes = 0;
   duration turn;        ///< time a turn of the loop takes

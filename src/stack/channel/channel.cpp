@@ -6,8 +6,8 @@
 namespace nd::core {
 namespace {
 
-// Handshake packets are repeated after this, doubled once: a host that boots is reached within 50 ms
-// by those who wait for it.
+// Handshake packets are repeated after this, doubled once: a host that boots is reached within 50
+// ms by those who wait for it.
 constexpr duration handshake_first_retry = duration::milliseconds(20);
 constexpr duration handshake_longest_retry = duration::milliseconds(40);
 constexpr int handshake_tries_before_start = 4;
@@ -34,8 +34,9 @@ channel::channel(const channel_config& config, counters& stats)
       stats_(stats),
       format_(config.format),
       queue_(queue_limit),
-      congestion_(make_dctcp(static_cast<std::uint64_t>(path_mtu::base - config.ip_overhead),
-                             config.initial_window)) {
+      congestion_(make_congestion_control(
+          config.congestion, static_cast<std::uint64_t>(path_mtu::base - config.ip_overhead),
+          config.initial_window)) {
   sent_.start_at(config.first_number);
 }
 
@@ -175,7 +176,9 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
   if (!any) return true;
 
   const instant largest_sent = sent_[largest].sent;
+  duration rtt;
   if (!any_acked_ || largest > largest_acked_) {
+    rtt = std::max(now - largest_sent, duration(1));
     if (!rtt_.has_sample()) first_sample_at_ = now;
     largest_acked_ = largest;
     any_acked_ = true;
@@ -200,6 +203,10 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
                        .next_number = next,
                        .largest_sent = largest_sent,
                        .smoothed_rtt = rtt_.smoothed(),
+                       .minimum_rtt = rtt_.minimum(),
+                       .rtt = rtt,
+                       .in_flight = in_flight_before,
+                       .delivery = delivery_.sample(now, largest_sent, sent_[largest].delivery),
                        .window_limited = in_flight_before * 2 >= congestion_->window()});
   stats_.ecn_reductions += congestion_->ecn_reductions() - reductions;
   pacer_.set_rate(congestion_->pacing_rate(), static_cast<std::int64_t>(packet_limit()));
@@ -219,6 +226,7 @@ bool channel::acknowledge(std::uint64_t number, instant now, record_verdicts& ou
     large_losses_ = 0;
   }
   loss_share_ -= loss_share_ / 16;
+  delivery_.on_delivered(p.bytes);
   sent_.resolve(number, sent_packet::fate::acked,
                 [&](const wire::record& r) { out.acked.push_back(r); });
   return true;
@@ -231,7 +239,7 @@ bool channel::acknowledge(std::uint64_t number, instant now, record_verdicts& ou
 void channel::detect_losses(instant now, record_verdicts& out) {
   loss_deadline_ = instant::never();
   if (!any_acked_) return;
-  congestion_loss event{.now = now, .largest_sent = instant(-1), .persistent = false};
+  congestion_loss event{.now = now, .largest_sent = instant(-1), .bytes = 0, .persistent = false};
   instant run_start = instant::never();
   const duration persistent =
       rtt_.probe_timeout(config_.max_ack_delay) * persistent_congestion_threshold;
@@ -247,6 +255,7 @@ void channel::detect_losses(instant now, record_verdicts& out) {
     lose(n, now, out);
     if (p.probe_mtu != 0) continue;  // RFC 8899, section 3: that says nothing about congestion
     event.largest_sent = p.sent;
+    event.bytes += p.bytes;
     if (p.bytes + config_.ip_overhead > path_mtu::base) ++large_losses_;
     // Section 7.6.2: only packets sent once a round trip was known tell of a changed path.
     if (p.sent < first_sample_at_) continue;
@@ -351,7 +360,7 @@ bool channel::on_timer(instant now, record_verdicts& out) {
   }
   if (now >= probe_timeout_deadline()) return on_probe_timeout(now);
   if (keepalive_on_ && sent_.bytes_in_flight() == 0 &&
-             now - std::max(last_heard_, last_sent_) >= config_.keepalive) {
+      now - std::max(last_heard_, last_sent_) >= config_.keepalive) {
     pings_due_ = 1;
   }
   return true;

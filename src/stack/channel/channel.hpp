@@ -34,6 +34,7 @@ struct channel_config {
   std::uint16_t ip_overhead = 20;  ///< IPv4 header, and UDP's with encap udp
   wire::packet_format format;      ///< of packets to the peer, unless a checksum is agreed away
   std::uint64_t initial_window = 10;
+  congestion_mode congestion = congestion_mode::dctcp;
   /// How long an acknowledgement waits for a packet that leaves anyway: the time in which an
   /// application that polls answers.
   duration ack_hold = duration::microseconds(2);
@@ -210,6 +211,7 @@ class channel {
   index_queue<wire::record> queue_;
   std::uint64_t queued_bytes_ = 0;
   sent_packets sent_;
+  delivery_rate delivery_;
   rtt_estimator rtt_;
   pacer pacer_;
   std::unique_ptr<congestion_control> congestion_;

@@ -57,8 +57,12 @@ rte_mbuf* channel::next_packet(instant now, rte_mempool* pool) {
   if (pings_due_ > 0) return ping_packet(now, pool);
   if (sent_.span() >= numbers_in_flight) return nullptr;
   if (mtu_.wanted_probe(now) != 0) return probe_packet(now, pool);
-  if (queue_.empty() || !window_allows(now)) return nullptr;
-  return data_packet(now, pool);
+  if (queue_.empty()) {
+    if (sent_.bytes_in_flight() < congestion_->window())
+      delivery_.on_nothing_to_send(sent_.bytes_in_flight());
+    return nullptr;
+  }
+  return window_allows(now) ? data_packet(now, pool) : nullptr;
 }
 
 bool channel::window_allows(instant now) noexcept {
@@ -100,7 +104,8 @@ rte_mbuf* channel::handshake_packet(instant now, rte_mempool* pool) {
 }
 
 void channel::note_sent(instant now, std::size_t bytes, std::uint16_t probe_mtu) {
-  sent_.add(now, static_cast<std::uint32_t>(bytes), probe_mtu);
+  sent_.add(now, static_cast<std::uint32_t>(bytes), probe_mtu,
+            delivery_.on_sent(now, sent_.bytes_in_flight()));
   pacer_.on_sent(static_cast<std::int64_t>(bytes));
   last_sent_ = now;
   ++stats_.data_packets_sent;

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "base/time.hpp"
+#include "channel/delivery_rate.hpp"
 
 namespace nd::core {
 
@@ -16,13 +18,18 @@ struct congestion_ack {
   std::uint64_t next_number;  ///< next one to be sent: a round ends when it is acknowledged
   instant largest_sent;       ///< when `largest` was sent
   duration smoothed_rtt;
-  bool window_limited;  ///< the window, not the application, held the sender back
+  duration minimum_rtt{};
+  duration rtt{};               ///< a new sample, with all delays; 0: none
+  std::uint64_t in_flight = 0;  ///< before this acknowledgement
+  delivery_sample delivery{};   ///< how fast bytes arrived
+  bool window_limited;          ///< the window, not the application, held the sender back
 };
 
 struct congestion_loss {
   instant now;
-  instant largest_sent;  ///< when the last of the lost packets was sent
-  bool persistent;       ///< RFC 9002, section 7.6
+  instant largest_sent;     ///< when the last of the lost packets was sent
+  std::uint64_t bytes = 0;  ///< lost
+  bool persistent;          ///< RFC 9002, section 7.6
 };
 
 /// One per channel. Knows neither the channel nor the clock.
@@ -51,5 +58,31 @@ class congestion_control {
 /// DCTCP (RFC 8257).
 std::unique_ptr<congestion_control> make_dctcp(std::uint64_t packet_size,
                                                std::uint64_t initial_packets);
+/// CUBIC (RFC 9438) with HyStart++ (RFC 9406).
+std::unique_ptr<congestion_control> make_cubic(std::uint64_t packet_size,
+                                               std::uint64_t initial_packets);
+/// By bandwidth and round-trip time, after BBR (draft-ietf-ccwg-bbr): losses alone are no sign of
+/// congestion.
+std::unique_ptr<congestion_control> make_rate_control(std::uint64_t packet_size,
+                                                      std::uint64_t initial_packets);
+
+enum class congestion_mode : std::uint8_t { dctcp, cubic, rate };
+
+/// By the values of the setting `congestion`.
+inline congestion_mode congestion_mode_of(std::string_view name) noexcept {
+  if (name == "cubic") return congestion_mode::cubic;
+  return name == "rate" ? congestion_mode::rate : congestion_mode::dctcp;
+}
+
+inline std::unique_ptr<congestion_control> make_congestion_control(congestion_mode mode,
+                                                                   std::uint64_t packet_size,
+                                                                   std::uint64_t initial_packets) {
+  switch (mode) {
+    case congestion_mode::cubic: return make_cubic(packet_size, initial_packets);
+    case congestion_mode::rate: return make_rate_control(packet_size, initial_packets);
+    case congestion_mode::dctcp: break;
+  }
+  return make_dctcp(packet_size, initial_packets);
+}
 
 }  // namespace nd::core

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "channel/congestion.hpp"
+#include "channel/coupling.hpp"
 
 namespace nd::core {
 namespace {
@@ -16,6 +17,7 @@ class dctcp final : public congestion_control {
 
   void on_ack(const congestion_ack& ack) noexcept override {
     srtt_ = ack.smoothed_rtt;
+    minimum_rtt_ = ack.minimum_rtt;
     observed_bytes_ += ack.bytes;
     observed_ce_ += std::min(ack.ce_bytes, ack.bytes);
     if (ack.ce_bytes > 0)
@@ -29,13 +31,22 @@ class dctcp final : public congestion_control {
     if (loss.persistent) {
       threshold_ = std::max(window_ / 2, minimum());
       window_ = minimum();
-      recovery_start_ = loss.now;
+      recovery_start_ = growth_start_ = loss.now;
       return true;
     }
     if (loss.largest_sent <= recovery_start_) return false;
     recovery_start_ = loss.now;
-    // RFC 8257, section 3.5: as a conventional sender would.
-    window_ = threshold_ = std::max(window_ / 2, minimum());
+    reduced_by_loss_ = true;
+    if (queue_seen()) {
+      // RFC 8257, section 3.5: as a conventional sender would.
+      window_ /= 2;
+      growth_start_ = loss.now;
+    } else {
+      // A bad link rather than a full queue, which marks or delays first. Still a reduction: a
+      // queue that does neither must not be overrun.
+      window_ -= window_ / 8;
+    }
+    window_ = threshold_ = std::max(window_, minimum());
     return true;
   }
 
@@ -60,7 +71,7 @@ class dctcp final : public congestion_control {
     window_ = std::max(window_, minimum());
   }
 
-  void set_sharing(unsigned channels) noexcept override { sharing_ = std::max(channels, 1U); }
+  void set_sharing(unsigned channels) noexcept override { coupling_.set(channels); }
 
  private:
   bool in_slow_start() const noexcept { return window_ < threshold_; }
@@ -68,15 +79,14 @@ class dctcp final : public congestion_control {
 
   void grow(const congestion_ack& ack) noexcept {
     observed_total_ += ack.bytes;
-    if (ack.largest_sent <= recovery_start_) return;  // sent before the last reduction
+    if (ack.largest_sent <= growth_start_) return;  // sent before the last reduction
     if (in_slow_start()) {
       window_ += ack.bytes;
       return;
     }
-    // n channels with windows w that each grow by 1/n^2 packets a round trip share a bottleneck
-    // like one flow (RFC 6356, section 4, for equal windows).
     increase_credit_ += ack.bytes;
-    const std::uint64_t per_packet = window_ * sharing_ * sharing_;
+    const double divisor = reduced_by_loss_ ? coupling_.by_loss() : coupling_.by_marks();
+    const auto per_packet = static_cast<std::uint64_t>(static_cast<double>(window_) * divisor);
     if (increase_credit_ >= per_packet) {
       increase_credit_ -= per_packet;
       window_ += packet_size_;
@@ -88,10 +98,17 @@ class dctcp final : public congestion_control {
   void on_congestion_experienced(const congestion_ack& ack) noexcept {
     if (in_slow_start()) threshold_ = window_;
     if (ack.largest_sent <= recovery_start_) return;
-    recovery_start_ = ack.now;
+    recovery_start_ = growth_start_ = ack.now;
+    reduced_by_loss_ = false;
     const double reduced = static_cast<double>(window_) * (1.0 - alpha_ / 2);
     window_ = threshold_ = std::max(static_cast<std::uint64_t>(reduced), minimum());
     ++ecn_reductions_;
+  }
+
+  /// Marks in this round trip or the last, or a round trip that is longer than it could be, or none
+  /// measured yet.
+  bool queue_seen() const noexcept {
+    return observed_ce_ > 0 || marked_before_ || srtt_ >= minimum_rtt_ * 5 / 4;
   }
 
   // Section 3.3: alpha = (1 - g) * alpha + g * M, once a round trip.
@@ -102,6 +119,7 @@ class dctcp final : public congestion_control {
           static_cast<double>(observed_ce_) / static_cast<double>(observed_bytes_);
       alpha_ = alpha_ * (1 - g) + g * marked;
     }
+    marked_before_ = observed_ce_ > 0;
     observed_bytes_ = observed_ce_ = 0;
     observation_end_ = next_number;
   }
@@ -111,13 +129,17 @@ class dctcp final : public congestion_control {
   std::uint64_t window_;
   std::uint64_t threshold_ = ~std::uint64_t{0};
   std::uint64_t increase_credit_ = 0;
-  unsigned sharing_ = 1;
-  instant recovery_start_{-1};
+  coupling coupling_;
+  instant recovery_start_{-1};  ///< what was sent before is part of the last reduction's event
+  instant growth_start_{-1};    ///< what was sent before does not let the window grow
+  bool reduced_by_loss_ = true;
   duration srtt_{0};
+  duration minimum_rtt_{0};
 
   double alpha_ = 1.0;  // section 3.3, note: conservative until measured
   std::uint64_t observed_bytes_ = 0;
   std::uint64_t observed_ce_ = 0;
+  bool marked_before_ = false;  ///< in the observation before
   std::uint64_t observed_total_ = 0;
   std::uint64_t observation_end_ = 0;
   std::uint64_t ecn_reductions_ = 0;

@@ -20,7 +20,8 @@ class path_mtu {
   static constexpr int max_probes = 3;
   /// PMTU_RAISE_TIMER, section 5.1.1.
   static constexpr duration raise_interval = duration::seconds(600);
-  /// After a black hole, which may be a route that comes back, the first one; each is twice as long.
+  /// After a black hole, which may be a route that comes back, the first one; each is twice as
+  /// long.
   static constexpr duration first_raise_after_black_hole = duration::seconds(10);
 
   path_mtu() noexcept = default;

@@ -6,6 +6,7 @@
 
 #include "base/index_queue.hpp"
 #include "base/time.hpp"
+#include "channel/delivery_rate.hpp"
 #include "wire/record.hpp"
 
 namespace nd::core {
@@ -20,6 +21,7 @@ struct sent_packet {
   std::uint16_t probe_mtu = 0;  ///< IP packet size of a path MTU probe; 0: not a probe
   fate state = fate::in_flight;
   bool given_away = false;  ///< its records are another channel's now
+  delivery_mark delivery;
 };
 
 /// Numbered packets from the oldest one that is in flight to the newest. A number is given once.
@@ -42,13 +44,15 @@ class sent_packets {
 
   /// Remembers a record of the packet that add() closes.
   void add_record(const wire::record& r) { records_.push(r); }
-  void add(instant now, std::uint32_t bytes, std::uint16_t probe_mtu = 0) {
+  void add(instant now, std::uint32_t bytes, std::uint16_t probe_mtu = 0,
+           const delivery_mark& delivery = {}) {
     sent_packet p;
     p.sent = now;
     p.bytes = bytes;
     p.first_record = next_record_;
     p.records = static_cast<std::uint16_t>(records_.end() - next_record_);
     p.probe_mtu = probe_mtu;
+    p.delivery = delivery;
     packets_.push(p);
     next_record_ = records_.end();
     bytes_in_flight_ += bytes;
@@ -65,8 +69,8 @@ class sent_packets {
     if (!p.given_away) for_each_record(p, each);
   }
 
-  /// The records of all packets in flight go to `each(record)`. The packets stay, without them: what
-  /// becomes of them still tells of the path.
+  /// The records of all packets in flight go to `each(record)`. The packets stay, without them:
+  /// what becomes of them still tells of the path.
   template <class F>
   void give_away(F&& each) {
     for (std::uint64_t n = packets_.begin(); n != packets_.end(); ++n) {

@@ -196,6 +196,7 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
   c.ip_overhead = config_.address.ip_overhead();
   c.format = handshake_format(p.ip).reversed();
   c.initial_window = static_cast<std::uint64_t>(config_.values.initial_window);
+  c.congestion = congestion_mode_of(config_.values.congestion);
   c.ack_hold = std::min(config_.values.ack_hold, config_.values.max_ack_delay);
   c.max_ack_delay = config_.values.max_ack_delay;
   c.keepalive = config_.values.keepalive;

@@ -1,56 +1,19 @@
 // DCTCP: growth, the answer to marks and to losses.
 #include <catch2/catch.hpp>
 
-#include "channel/congestion.hpp"
+#include "unit/channel/congestion_sender.hpp"
 
 using nd::duration;
 using nd::instant;
-using nd::core::congestion_ack;
-using nd::core::congestion_control;
 
 namespace {
 
-constexpr std::uint64_t packet = 1000;
+constexpr std::uint64_t packet = nd::test::congestion_sender::packet;
 constexpr duration rtt = duration::microseconds(100);
 
-/// A sender that keeps the window full, a round trip at a time.
-class sender {
- public:
-  explicit sender(std::uint64_t packets = 10) : control_(nd::core::make_dctcp(packet, packets)) {}
-
-  congestion_control& control() { return *control_; }
-  instant now() const { return now_; }
-  std::uint64_t window() const { return control_->window(); }
-
-  /// A window leaves and is acknowledged a round trip later, packet by packet, the first
-  /// `marked` of them with CE.
-  void round(std::uint64_t marked = 0, bool window_limited = true) {
-    const std::uint64_t packets = window() / packet;
-    const instant sent = now_ + duration(1);  // after a loss that was noticed now
-    const std::uint64_t first = number_;
-    number_ += packets;
-    now_ = now_ + rtt;
-    for (std::uint64_t i = 0; i < packets; ++i) {
-      now_ = now_ + duration(10);
-      control_->on_ack({.now = now_,
-                        .bytes = packet,
-                        .ce_bytes = i < marked ? packet : 0,
-                        .largest = first + i,
-                        .next_number = number_,
-                        .largest_sent = sent + duration(static_cast<std::int64_t>(i)),
-                        .smoothed_rtt = rtt,
-                        .window_limited = window_limited});
-    }
-  }
-  /// Of a packet sent at `sent`.
-  bool lose(instant sent, bool persistent = false) {
-    return control_->on_loss({.now = now_, .largest_sent = sent, .persistent = persistent});
-  }
-
- private:
-  std::unique_ptr<congestion_control> control_;
-  instant now_{1'000'000'000};
-  std::uint64_t number_ = 100;
+struct sender : nd::test::congestion_sender {
+  explicit sender(std::uint64_t packets = 10)
+      : congestion_sender(nd::core::make_dctcp(packet, packets)) {}
 };
 
 }  // namespace
@@ -181,23 +144,56 @@ TEST_CASE("a constant share of marks settles near alpha = share", "[dctcp]") {
   }
 }
 
+TEST_CASE("a loss with neither marks nor delay is a bad link's", "[dctcp]") {
+  sender s;
+  s.minimum_rtt = s.rtt;
+  s.rounds(3);
+  CHECK(s.lose());
+  CHECK(s.window() == 70 * packet);
+  CHECK_FALSE(s.lose(s.now() - duration(1)));  // of the same round trip
+  // The round trip behind it lets the window grow all the same.
+  const std::uint64_t before = s.window();
+  s.round();
+  CHECK(s.window() == before + packet);
+}
+
+TEST_CASE("marks in this round trip or the last make a loss one of congestion", "[dctcp]") {
+  for (int rounds_since = 0; rounds_since < 3; ++rounds_since) {
+    CAPTURE(rounds_since);
+    sender s;
+    s.minimum_rtt = s.rtt;
+    s.rounds(5);
+    s.round(5);
+    s.rounds(rounds_since);
+    const std::uint64_t before = s.window();
+    CHECK(s.lose());
+    if (rounds_since < 2)
+      CHECK(s.window() == before / 2);
+    else
+      CHECK(s.window() == before - before / 8);
+  }
+}
+
 TEST_CASE("channels that share a path increase together like one", "[dctcp]") {
-  sender alone, one_of_four;
+  sender alone, one_of_four, one_of_four_marked;
   one_of_four.control().set_sharing(4);
+  one_of_four_marked.control().set_sharing(4);
   for (sender* s : {&alone, &one_of_four}) {
-    for (int i = 0; i < 2; ++i) s->round();
-    s->lose(s->now());
+    s->rounds(2);
+    s->lose();
   }
-  const std::uint64_t start = alone.window();
+  one_of_four_marked.rounds(2);
+  one_of_four_marked.round(1);
+  const std::uint64_t start = alone.window(), marked_start = one_of_four_marked.window();
   REQUIRE(one_of_four.window() == start);
-  for (int i = 0; i < 64; ++i) {
-    alone.round();
-    one_of_four.round();
-  }
-  const std::uint64_t grown = alone.window() - start, shared = one_of_four.window() - start;
+  for (sender* s : {&alone, &one_of_four, &one_of_four_marked}) s->rounds(64);
+  const std::uint64_t grown = alone.window() - start, shared = one_of_four.window() - start,
+                      marked = one_of_four_marked.window() - marked_start;
   CHECK(grown >= 60 * packet);
   CHECK(shared >= 3 * packet);
-  CHECK(shared <= 5 * packet);           // 64 / 4^2
+  CHECK(shared <= 5 * packet);  // 64 / 4^2
+  CHECK(marked >= 7 * packet);
+  CHECK(marked <= 9 * packet);           // 64 / 4^1.5
   one_of_four.control().set_sharing(0);  // not a division by zero
   one_of_four.round();
 }
