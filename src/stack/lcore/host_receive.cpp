@@ -282,13 +282,13 @@ bool host::is_new_connection(peer& p, std::uint64_t id) {
 void host::refuse_unknown(peer& p, const wire::record_view& record) {
   const bool asks = record.type() == wire::record_type::sync_ack ||
                     record.type() == wire::record_type::notification;
-  const auto* body = record.body<wire::notification_body>();  // SYNC_ACK's begins like it
-  if (!asks || body == nullptr) return;
+  const auto* connection = record.body<wire::be64>();  // both begin with it
+  if (!asks || connection == nullptr) return;
   wire::record r;
   r.source = record.header->dest;
   r.dest = record.header->source;
   r.type = wire::record_type::reset;
-  r.set_body(wire::reset_body{body->connection, wire::reset_reason::unknown});
+  r.set_body(wire::reset_body{*connection, wire::reset_reason::unknown});
   push_reset(p, r);
 }
 
