@@ -225,9 +225,10 @@ socket_outcome host::on_grant(instant, mbuf_ptr&, socket_entry&, const wire::rec
   return socket_outcome::ok;  // each record's header carries it
 }
 
-socket_outcome host::on_notification(instant, mbuf_ptr&, socket_entry& s, const wire::record_view&,
-                                     bool) {
-  s.sock.on_notification();
+socket_outcome host::on_notification(instant, mbuf_ptr&, socket_entry& s,
+                                     const wire::record_view& record, bool) {
+  const auto* body = record.body<wire::notification_body>();
+  s.sock.on_notification(body != nullptr ? std::uint64_t{body->until} : ~std::uint64_t{0});
   return socket_outcome::ok;
 }
 
@@ -331,8 +332,10 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
   if (s == nullptr) return refuse();
   s->sock.accept(body->grant);
   ++stats_.connections_accepted;
-  listener.accepted.push(link.release());
-  settle(now, *s, socket_outcome::ok);
+  socket_link* const waiting = link.release();
+  if (listener.accepted.push(waiting)) return settle(now, *s, socket_outcome::ok);
+  settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
+  waiting->release();
 }
 
 void host::touch(socket_entry& s) {
