@@ -79,7 +79,8 @@ class runtime {
   /// The value in force of a setting, as text. Throws on a wrong name.
   std::string setting(std::string_view name) const;
 
-  /// All counters (docs/usage.md). In lcore mode they may be a few microseconds old.
+  /// All counters, and how many mbufs are in use (docs/usage.md). In lcore mode they may be a few
+  /// microseconds old.
   std::vector<counter> stats() const;
 
   /// For the library's own parts.

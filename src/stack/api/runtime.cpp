@@ -59,6 +59,10 @@ std::vector<counter> runtime::stats() const {
                                      std::string_view help, std::uint64_t value) {
     out.push_back({name, unit, help, value});
   });
+  const api::runtime_impl::mbufs_in_use used = impl_->count_mbufs();
+  out.push_back({"rx_mbufs_in_use", "mbufs", "of the receive pool, now", used.rx});
+  out.push_back({"tx_mbufs_in_use", "mbufs", "of the send pool, now", used.tx});
+  out.push_back({"packet_mbufs_in_use", "mbufs", "of the stack's own pool, now", used.packets});
   return out;
 }
 

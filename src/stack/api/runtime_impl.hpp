@@ -60,6 +60,16 @@ class runtime_impl {
     return errc::timed_out;
   }
 
+  struct mbufs_in_use {
+    unsigned rx = 0;
+    unsigned tx = 0;
+    unsigned packets = 0;
+  };
+  mbufs_in_use count_mbufs() const noexcept {
+    return {rte_mempool_in_use_count(rx_pool_.get()), rte_mempool_in_use_count(tx_pool_.get()),
+            rte_mempool_in_use_count(packet_pool_.get())};
+  }
+
   const config& configuration() const noexcept { return config_; }
   const settings& values() const noexcept { return values_; }
   const std::vector<std::string>& args() const noexcept { return args_; }

@@ -169,7 +169,7 @@ std::size_t socket_impl::take(std::span<std::byte> buffer) noexcept {
   std::size_t n = 0;
   while (n < buffer.size()) {
     if (reading_ == nullptr) {
-      reading_ = link_->to_app.pop();
+      reading_ = link_->to_app().pop();
       if (reading_ == nullptr) break;
       read_offset_ = 0;
     }
@@ -218,18 +218,21 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
 
 std::size_t socket_impl::put(std::span<const std::byte> bytes) noexcept {
   const auto copying = rt_.metered_copy();
-  if (link_->to_stack.empty()) {
+  if (link_->to_stack().empty()) {
     last_ = nullptr;
     gathered_ = 0;
   }
   const std::uint32_t most = link_->max_segment.load(std::memory_order_relaxed);
   std::size_t n = last_ != nullptr ? extend(last_, most, bytes) : 0;
-  while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
-    rte_mbuf* m = allocate_segment(rt_.host().tx_pool());
+  while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
+    mbuf_ptr owned(allocate_segment(rt_.host().tx_pool()));
+    rte_mbuf* const m = owned.get();
     if (m == nullptr) break;
     if (rt_.host().digests()) segment_of(m).digest = wire::crc32c_start;
-    n += extend(m, most, bytes.subspan(n));
-    link_->to_stack.push(m);
+    const std::size_t piece = extend(m, most, bytes.subspan(n));
+    if (!link_->to_stack().push(m)) break;
+    static_cast<void>(owned.release());
+    n += piece;
     if (rt_.inline_mode()) last_ = m;  // elsewhere the stack may have it already
   }
   gathered_ += n;

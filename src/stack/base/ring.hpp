@@ -1,4 +1,4 @@
-// rte_ring with a type, in memory of its own (no memzone, no name).
+// rte_ring with a type, from any thread to one, in memory of its own (no memzone, no name).
 #pragma once
 
 #include <rte_ring.h>
@@ -10,23 +10,17 @@
 
 namespace nd {
 
-enum class ring_kind : unsigned {
-  spsc = RING_F_SP_ENQ | RING_F_SC_DEQ,  ///< one thread in, one thread out
-  mpsc = RING_F_SC_DEQ,                  ///< any thread in, one thread out
-};
-
 /// A bounded FIFO of pointers between threads. What is enqueued before is seen after the dequeue
-/// (rte_ring's release and acquire on its tail).
-template <class T, ring_kind Kind>
-class ring {
+/// (rte_ring's release and acquire on its tail). For one thread in: spsc_ring.hpp.
+template <class T>
+class mpsc_ring {
  public:
   /// Holds `capacity` elements, at least. Throws std::bad_alloc.
-  explicit ring(unsigned capacity) {
+  explicit mpsc_ring(unsigned capacity) {
     const unsigned slots = rte_align32pow2(capacity + 1);
     const auto bytes = static_cast<std::size_t>(rte_ring_get_memsize(slots));
     ring_.reset(static_cast<rte_ring*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, bytes)));
-    if (ring_ == nullptr ||
-        rte_ring_init(ring_.get(), "nd", slots, static_cast<unsigned>(Kind)) != 0)
+    if (ring_ == nullptr || rte_ring_init(ring_.get(), "nd", slots, RING_F_SC_DEQ) != 0)
       throw std::bad_alloc();
   }
 
@@ -53,10 +47,5 @@ class ring {
   };
   std::unique_ptr<rte_ring, release> ring_;
 };
-
-template <class T>
-using spsc_ring = ring<T, ring_kind::spsc>;
-template <class T>
-using mpsc_ring = ring<T, ring_kind::mpsc>;
 
 }  // namespace nd

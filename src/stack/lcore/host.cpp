@@ -136,11 +136,10 @@ std::uint16_t host::max_payload() const noexcept {
 }
 
 bool host::drained() noexcept {
-  bool waiting = false;
-  sockets_.for_each(
-      [&](socket_entry& e) { waiting = waiting || e.sock.has_unfinished_business(); });
-  for (const auto& [ip, p] : peers_) waiting = waiting || !p->resets.empty();
-  return !waiting && tx_count_ == 0;
+  if (tx_count_ > 0 || !mailbox_.empty()) return false;
+  if (sockets_.any_of([](const socket_entry& e) { return e.sock.has_unfinished_business(); }))
+    return false;
+  return std::ranges::all_of(peers_, [](const auto& p) { return p.second->resets.empty(); });
 }
 
 bool host::say_goodbye(instant now) {

@@ -205,6 +205,8 @@ class host {
   void on_channel_timer(instant now, channel_entry& entry);
   void settle(instant now, socket_entry& s, socket_outcome outcome);
   void finish(socket_entry& s);
+  void send_sync(socket_entry& s);
+  void on_sync_arrived(socket_entry& s);
   void apply_verdicts(instant now, peer& p);
 
   // host_send.cpp: frames out.
@@ -247,7 +249,8 @@ class host {
   socket_table sockets_;
   std::unordered_map<std::uint16_t, listener_link*> listeners_;
   std::uint16_t next_port_;
-  std::uint64_t next_connection_;  ///< id; given in turn
+  std::optional<socket_key> no_port_for_;  ///< nothing was free, and no socket has ended since
+  std::uint64_t next_connection_;          ///< id; given in turn
 
   std::vector<channel_entry*> active_channels_;
   std::vector<peer*> active_peers_;

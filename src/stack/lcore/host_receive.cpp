@@ -225,9 +225,10 @@ socket_outcome host::on_grant(instant, mbuf_ptr&, socket_entry&, const wire::rec
   return socket_outcome::ok;  // each record's header carries it
 }
 
-socket_outcome host::on_notification(instant, mbuf_ptr&, socket_entry& s, const wire::record_view&,
-                                     bool) {
-  s.sock.on_notification();
+socket_outcome host::on_notification(instant, mbuf_ptr&, socket_entry& s,
+                                     const wire::record_view& record, bool) {
+  const auto* body = record.body<wire::notification_body>();
+  s.sock.on_notification(body != nullptr ? std::uint64_t{body->until} : ~std::uint64_t{0});
   return socket_outcome::ok;
 }
 
@@ -282,13 +283,13 @@ bool host::is_new_connection(peer& p, std::uint64_t id) {
 void host::refuse_unknown(peer& p, const wire::record_view& record) {
   const bool asks = record.type() == wire::record_type::sync_ack ||
                     record.type() == wire::record_type::notification;
-  const auto* body = record.body<wire::notification_body>();  // SYNC_ACK's begins like it
-  if (!asks || body == nullptr) return;
+  const auto* connection = record.body<wire::be64>();  // both begin with it
+  if (!asks || connection == nullptr) return;
   wire::record r;
   r.source = record.header->dest;
   r.dest = record.header->source;
   r.type = wire::record_type::reset;
-  r.set_body(wire::reset_body{body->connection, wire::reset_reason::unknown});
+  r.set_body(wire::reset_body{*connection, wire::reset_reason::unknown});
   push_reset(p, r);
 }
 
@@ -331,8 +332,10 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
   if (s == nullptr) return refuse();
   s->sock.accept(body->grant);
   ++stats_.connections_accepted;
-  listener.accepted.push(link.release());
-  settle(now, *s, socket_outcome::ok);
+  socket_link* const waiting = link.release();
+  if (listener.accepted.push(waiting)) return settle(now, *s, socket_outcome::ok);
+  settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
+  waiting->release();
 }
 
 void host::touch(socket_entry& s) {

@@ -1,5 +1,6 @@
 // What applications ask for, what timers remind of, and what becomes of sockets.
 #include <algorithm>
+#include <utility>
 
 #include "lcore/host.hpp"
 
@@ -49,6 +50,7 @@ void host::on_listener_request(instant now, listener_link& link, std::uint32_t r
   if ((requests & request_close) == 0) return;
   if (link.listening) {
     listeners_.erase(link.port);
+    no_port_for_.reset();
     // Nobody will accept these: a close with an application that never was.
     while (socket_link* waiting = link.accepted.pop()) {
       if (socket_entry* s = sockets_.find(waiting->owner))
@@ -104,19 +106,50 @@ void host::connect(instant now, socket_link& link) {
   socket_entry* s = create_socket(link, key, next_connection_++, p);
   if (s == nullptr) return refuse(errc::no_buffer_space);
   s->sock.connect(now, config_.values.connect_timeout);
+  s->sync_held = !p.syncs_held.empty();
+  if (!s->sync_held) send_sync(*s);
+  if (s->sync_held) p.syncs_held.push_back(s->sock.handle());
   settle(now, *s, socket_outcome::ok);
+}
+
+/// Lets the SYN of a new connection go, or holds it back.
+void host::send_sync(socket_entry& s) {
+  peer& p = s.owner;
+  if (p.syncs_under_way == 0) p.first_sync = s.sock.connection();
+  s.sync_held = s.sock.connection() - p.first_sync >= received_numbers::window / 2;
+  if (s.sync_held) return;
+  s.sync_under_way = true;
+  ++p.syncs_under_way;
+}
+
+/// The SYN has arrived, or its connection has ended.
+void host::on_sync_arrived(socket_entry& s) {
+  if (!std::exchange(s.sync_under_way, false)) return;
+  peer& p = s.owner;
+  if (--p.syncs_under_way > 0) return;
+  for (; !p.syncs_held.empty(); p.syncs_held.pop_front()) {
+    socket_entry* next = sockets_.find(p.syncs_held.front());
+    if (next == nullptr) continue;
+    send_sync(*next);
+    if (next->sync_held) return;
+    make_ready(*next);
+  }
 }
 
 /// A port from 16384 on that neither a listener nor a connection to the peer's port has;
 /// 0 when there is none. They are given in turn, so that one is not used again soon.
 std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   constexpr std::uint16_t first = 16384;
+  // Whoever goes on asking must not make the loop look at all of them each time.
+  const socket_key asked{peer_ip, 0, peer_port};
+  if (no_port_for_ == asked) return 0;
   for (unsigned tries = 0; tries < 65536U - first; ++tries) {
     const std::uint16_t port = next_port_;
     next_port_ = port == 65535 ? first : static_cast<std::uint16_t>(port + 1);
     if (!listeners_.contains(port) && sockets_.find({peer_ip, port, peer_port}) == nullptr)
       return port;
   }
+  no_port_for_ = asked;
   return 0;
 }
 
@@ -199,8 +232,10 @@ void host::settle(instant now, socket_entry& s, socket_outcome outcome) {
 void host::finish(socket_entry& s) {
   peer& p = s.owner;
   timers_.disarm(s.wake);
+  on_sync_arrived(s);
   p.classes[s.sock.traffic_class()].ready.remove(s);
   sockets_.destroy(&s);
+  no_port_for_.reset();
   if (--p.sockets == 0) update_peer(p);
 }
 
@@ -210,6 +245,7 @@ void host::apply_verdicts(instant now, peer& p) {
   for (const wire::record& r : verdicts_.acked) {
     if (socket_entry* s = sockets_.find(r.owner)) {
       s->sock.on_acked(r);
+      if (r.type == wire::record_type::sync) on_sync_arrived(*s);
       settle(now, *s, socket_outcome::ok);
     } else if (r.segment != nullptr) {
       rte_pktmbuf_free(r.segment);

@@ -20,6 +20,7 @@ void host::activate(peer& p) {
 }
 
 void host::make_ready(socket_entry& s) {
+  if (s.sync_held) return;
   s.owner.classes[s.sock.traffic_class()].ready.push(s);
   activate(s.owner);
 }

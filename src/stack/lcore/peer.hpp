@@ -43,21 +43,15 @@ class ready_queue {
     if (s.ready) return;
     s.ready = true;
     s.next_ready = nullptr;
+    s.prev_ready = tail_;
     (tail_ != nullptr ? tail_->next_ready : head_) = &s;
     tail_ = &s;
   }
-  void pop() noexcept {
-    socket_entry* s = head_;
-    head_ = s->next_ready;
-    if (head_ == nullptr) tail_ = nullptr;
-    s->ready = false;
-  }
+  void pop() noexcept { remove(*head_); }
   void remove(socket_entry& s) noexcept {
     if (!s.ready) return;
-    socket_entry* before = nullptr;
-    for (socket_entry* e = head_; e != &s; e = e->next_ready) before = e;
-    (before != nullptr ? before->next_ready : head_) = s.next_ready;
-    if (tail_ == &s) tail_ = before;
+    (s.prev_ready != nullptr ? s.prev_ready->next_ready : head_) = s.next_ready;
+    (s.next_ready != nullptr ? s.next_ready->prev_ready : tail_) = s.prev_ready;
     s.ready = false;
   }
 
@@ -102,6 +96,13 @@ struct peer {
   /// Ids of the connections that it opened. They are given in turn, so a SYNC that comes again is
   /// recognised even when its connection has long ended.
   std::optional<received_numbers> connections;
+
+  /// Ours to it. A SYN is held back while one that is half its window older has not arrived: it
+  /// would be taken for one that comes again. In batches: when the last one has arrived the next
+  /// ones go.
+  std::uint64_t first_sync = 0;  ///< the lowest id that may be on its way
+  std::size_t syncs_under_way = 0;
+  std::deque<wire::socket_handle> syncs_held;  ///< in the order of their ids
 
   memory_budget out_of_order;
   std::size_t sockets = 0;

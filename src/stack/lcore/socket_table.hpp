@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/timer_wheel.hpp"
@@ -26,9 +27,12 @@ struct socket_entry {
   channel_cursor cursor;
   socket_link* link = nullptr;
   socket_entry* next_ready = nullptr;  ///< in the peer's ready queue
-  bool ready = false;                  ///< in that queue
-  bool touched = false;                ///< has got records in this turn
-  bool has_key = true;                 ///< the demultiplexer finds it
+  socket_entry* prev_ready = nullptr;
+  bool ready = false;           ///< in that queue
+  bool touched = false;         ///< has got records in this turn
+  bool sync_held = false;       ///< its SYN must wait (peer::syncs_held)
+  bool sync_under_way = false;  ///< and is counted there
+  bool has_key = true;          ///< the demultiplexer finds it
   timer wake{timer::owner_kind::socket, this};
 };
 
@@ -61,6 +65,16 @@ class socket_table {
   }
   std::size_t size() const noexcept { return size_; }
 
+  /// Whether `f(const socket_entry&)` is true of one. Begins with the one that was found last:
+  /// asked in every turn, it must not walk over all the others each time.
+  template <class F>
+  bool any_of(F&& f) noexcept {
+    for (std::size_t n = slots_.size(); n > 0; --n, ++asked_) {
+      if (asked_ >= slots_.size()) asked_ = 0;
+      if (slots_[asked_].entry && f(std::as_const(*slots_[asked_].entry))) return true;
+    }
+    return false;
+  }
   /// Calls `f(socket_entry&)` for each; `f` may destroy the one it gets.
   template <class F>
   void for_each(F&& f) {
@@ -82,6 +96,7 @@ class socket_table {
   socket_entry* last_ = nullptr;  ///< found by its key: packets of one socket come in runs
   std::uint32_t capacity_;
   std::size_t size_ = 0;
+  std::size_t asked_ = 0;  ///< where any_of() begins
 };
 
 }  // namespace nd::core

@@ -7,6 +7,7 @@
 
 #include "base/mbuf.hpp"
 #include "base/ring.hpp"
+#include "base/spsc_ring.hpp"
 #include "nd/error.hpp"
 #include "wire/record.hpp"
 
@@ -59,12 +60,14 @@ class socket_link : public app_end {
     closed = 8,         ///< the stack has let go
   };
 
-  static constexpr unsigned ring_capacity = 63;
+  static constexpr std::uint32_t ring_capacity = 64;
 
-  socket_link() : app_end(kind::socket), to_stack(ring_capacity), to_app(ring_capacity) {}
+  socket_link() : app_end(kind::socket) {}
   ~socket_link() {
-    while (rte_mbuf* m = to_stack.pop()) rte_pktmbuf_free(m);
-    while (rte_mbuf* m = to_app.pop()) rte_pktmbuf_free(m);
+    for (ring_view<rte_mbuf> ring : {to_stack(), to_app()}) {
+      while (rte_mbuf* m = ring.pop()) rte_pktmbuf_free(m);
+      ring.release();
+    }
   }
   socket_link(const socket_link&) = delete;
   socket_link& operator=(const socket_link&) = delete;
@@ -74,35 +77,49 @@ class socket_link : public app_end {
     if (--references_ == 0) delete this;
   }
 
-  /// The stack's own: the socket behind this link.
-  wire::socket_handle owner;
+  /// Segments, from the application's copy.
+  ring_view<rte_mbuf> to_stack() noexcept { return {to_stack_in_, to_stack_out_, ring_capacity}; }
+  /// In-order bytes: data_off and data_len say which.
+  ring_view<rte_mbuf> to_app() noexcept { return {to_app_in_, to_app_out_, ring_capacity}; }
+
+  // First cache line, with the requests: hardly ever written but for those.
 
   // Written by the application before request_connect (or by the stack before the link is handed
   // to an acceptor), constant afterwards.
-  std::uint32_t peer_address = 0;
-  std::uint16_t peer_port = 0;
   std::uint8_t traffic_class = 0;
+  std::uint16_t peer_port = 0;
+  std::uint32_t peer_address = 0;
   std::uint64_t send_buffer = 0;
   std::uint64_t receive_buffer = 0;
   /// Written by the stack before `connected` is set.
   std::uint16_t local_port = 0;
-
-  // First group: written by the application, read by the stack.
-  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> consumed{0};
-
-  // Second group: written by the stack, read by the application.
-  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint32_t> status{0};  ///< release; acquire to read
-  std::atomic<int> error{0};                  ///< an errc; valid once `failed` is seen
   std::atomic<std::uint32_t> max_segment{0};  ///< payload bytes an mbuf should carry
-  std::atomic<std::uint64_t> acked{0};        ///< bytes of ours that the peer has acknowledged
-  std::atomic<std::uint64_t> delivered{0};    ///< bytes put into `to_app` so far
-
-  spsc_ring<rte_mbuf> to_stack;  ///< segments, from the application's copy
-  spsc_ring<rte_mbuf> to_app;    ///< in-order bytes: data_off and data_len say which
+  std::atomic<int> error{0};                  ///< an errc; valid once `failed` is seen
+  /// The stack's own: the socket behind this link.
+  wire::socket_handle owner;
 
  private:
   int references_ = 2;
+
+ public:
+  // Second: written by the application, read by the stack.
+  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> consumed{0};
+
+ private:
+  ring_in to_stack_in_;
+  ring_out to_app_out_;
+
+ public:
+  // Third: written by the stack, read by the application.
+  alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint32_t> status{0};  ///< release; acquire to read
+  std::atomic<std::uint64_t> acked{0};      ///< bytes of ours that the peer has acknowledged
+  std::atomic<std::uint64_t> delivered{0};  ///< bytes put into `to_app` so far
+
+ private:
+  ring_in to_app_in_;
+  ring_out to_stack_out_;
 };
+static_assert(sizeof(socket_link) == 3 * RTE_CACHE_LINE_SIZE, "three lines, one a writer");
 
 /// A listening port's link: connections wait in `accepted`. The stack destroys it when it serves
 /// request_close.

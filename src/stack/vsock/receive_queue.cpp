@@ -179,12 +179,12 @@ std::uint64_t receive_queue::end_offset() const noexcept {
   return waiting_.empty() ? next_offset_ : end_of(waiting_.back());
 }
 
-bool receive_queue::hand_over(spsc_ring<rte_mbuf>& to_app) {
+bool receive_queue::hand_over(ring_view<rte_mbuf> to_app) {
   lagging_ = !move_to(to_app);
   return !lagging_;
 }
 
-bool receive_queue::move_to(spsc_ring<rte_mbuf>& to_app) noexcept {
+bool receive_queue::move_to(ring_view<rte_mbuf> to_app) noexcept {
   const bool hungry = to_app.empty();
   while (rte_mbuf* m = ready_.front()) {
     const std::uint64_t bytes = m->data_len;

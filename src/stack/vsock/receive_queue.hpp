@@ -8,7 +8,7 @@
 #include <span>
 
 #include "base/mbuf.hpp"
-#include "base/ring.hpp"
+#include "base/spsc_ring.hpp"
 
 namespace nd::core {
 
@@ -62,7 +62,7 @@ class receive_queue {
 
   /// Moves in-order bytes to the application. A mbuf that may still be filled by small records is
   /// kept back while the application has others to read: returns false while something was kept.
-  bool hand_over(spsc_ring<rte_mbuf>& to_app);
+  bool hand_over(ring_view<rte_mbuf> to_app);
   /// Bytes that were handed over so far.
   std::uint64_t handed_over() const noexcept { return handed_over_; }
   /// In-order bytes that the application has not got yet.
@@ -70,7 +70,7 @@ class receive_queue {
   std::uint64_t out_of_order_memory() const noexcept { return memory_; }
 
  private:
-  bool move_to(spsc_ring<rte_mbuf>& to_app) noexcept;
+  bool move_to(ring_view<rte_mbuf> to_app) noexcept;
   bool deliver(mbuf_ptr& packet, std::span<std::byte> payload, bool alone);
   void deliver_waiting();
   result keep_out_of_order(mbuf_ptr& packet, std::span<std::byte> payload, std::uint64_t offset,

@@ -76,7 +76,7 @@ socket_outcome socket::on_requests(instant now, std::uint32_t requests,
 }
 
 void socket::ingest(std::uint32_t max_payload) noexcept {
-  while (rte_mbuf* m = link_->to_stack.pop()) {
+  while (rte_mbuf* m = link_->to_stack().pop()) {
     if (may_write(state_))
       send_.append(m, max_payload, environment_.digests);
     else
@@ -172,15 +172,15 @@ socket_outcome socket::on_fin(std::uint64_t final_offset) noexcept {
   return socket_outcome::ok;
 }
 
-void socket::on_notification() noexcept {
+void socket::on_notification(std::uint64_t until) noexcept {
   ++environment_.stats.notifications_received;
-  credit_.on_notification();
+  credit_.on_notification(until);
   due_ |= due_credit;  // also when nothing changed: the grant may be what was missed
 }
 
 void socket::hand_over() noexcept {
   if (application_gone_) return;
-  const bool all = receive_.hand_over(link_->to_app);
+  const bool all = receive_.hand_over(link_->to_app());
   link_->delivered.store(receive_.handed_over(), std::memory_order_release);
   if (!all || !fin_reached_) return;
   end_told_ = true;
@@ -279,7 +279,7 @@ std::optional<wire::record> socket::next_record(instant now, std::uint32_t max_p
   if (take(due_notification)) {
     ++environment_.stats.credit_probes_sent;
     wire::record r = make_record(record_type::notification);
-    r.set_body(wire::notification_body{connection_});
+    r.set_body(wire::notification_body{connection_, send_.end()});
     return r;
   }
   if (take(due_credit)) return make_record(record_type::ack);
@@ -309,6 +309,8 @@ void socket::update_credit_probe(instant now) noexcept {
   } else if (credit_probe_at_.is_never()) {
     credit_probe_wait_ = credit_probe_first;
     credit_probe_at_ = now + credit_probe_wait_;
+    // It gave nothing yet: it has many connections, and waits to be asked.
+    if (peer_grant_ == environment_.first_offset) due_ |= due_notification;
   }
 }
 

@@ -75,7 +75,8 @@ class socket {
   void on_sync_ack(const wire::sync_ack_body& body) noexcept;
   socket_outcome on_data(mbuf_ptr& packet, const wire::record_view& record, bool alone);
   socket_outcome on_fin(std::uint64_t final_offset) noexcept;
-  void on_notification() noexcept;
+  /// `until`: see receive_credit.
+  void on_notification(std::uint64_t until) noexcept;
   /// Gives the application what has arrived, and the end of the stream behind it; once for all
   /// records of a burst.
   void hand_over() noexcept;

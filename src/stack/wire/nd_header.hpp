@@ -100,6 +100,7 @@ struct sync_ack_body {
 };
 struct notification_body {
   be64 connection;
+  be64 until;  ///< offset behind the last byte that waits
 };
 struct fin_body {
   be64 final_offset;
@@ -119,7 +120,7 @@ struct ack_range {
   be32 last;  ///< inclusive
 };
 static_assert(sizeof(sync_body) == 17 && sizeof(sync_ack_body) == 16 && sizeof(fin_body) == 8 &&
-              sizeof(reset_body) == 9 && sizeof(ack_range) == 8);
+              sizeof(notification_body) == 16 && sizeof(reset_body) == 9 && sizeof(ack_range) == 8);
 static_assert(alignof(sync_body) == 1 && alignof(reset_body) == 1 && alignof(ack_range) == 1);
 
 inline constexpr std::size_t max_ack_ranges = 32;

@@ -72,7 +72,7 @@ class app_socket {
     const std::size_t most =
         std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed));
     std::size_t n = 0;
-    while (n < bytes.size() && link_->to_stack.free_slots() > 0) {
+    while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
       rte_mbuf* m = allocate_segment(host_->tx_pool());
       if (m == nullptr) break;
       const auto piece = bytes.subspan(
@@ -83,7 +83,7 @@ class app_socket {
         s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
       else
         std::memcpy(tx_payload(m), piece.data(), piece.size());
-      link_->to_stack.push(m);
+      link_->to_stack().push(m);
       n += piece.size();
     }
     written_ += n;
@@ -95,7 +95,7 @@ class app_socket {
     const std::uint32_t bits = status();
     std::size_t n = 0;
     while (n < buffer.size()) {
-      if (reading_ == nullptr && (reading_ = link_->to_app.pop()) == nullptr) break;
+      if (reading_ == nullptr && (reading_ = link_->to_app().pop()) == nullptr) break;
       const std::size_t piece =
           std::min<std::size_t>(buffer.size() - n, reading_->data_len - read_offset_);
       std::memcpy(&buffer[n], rte_pktmbuf_mtod_offset(reading_, std::byte*, read_offset_), piece);

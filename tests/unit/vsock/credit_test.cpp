@@ -27,6 +27,64 @@ TEST_CASE("a pool gives what is wanted, a share at a time, to the last byte", "[
   CHECK(pool.take(100, 16) == 10);
 }
 
+TEST_CASE("a quarter of a pool is for those who ask", "[credit]") {
+  credit_pool pool(1 << 20);
+  std::vector<std::unique_ptr<receive_credit>> idle;
+  for (int i = 0; i < 20'000; ++i) {
+    idle.push_back(std::make_unique<receive_credit>(pool, 1 << 20));
+    REQUIRE(pool.held() <= pool.limit() / 4 * 3);
+  }
+  CHECK(pool.held() > pool.limit() / 4 * 3 - credit_pool::least);
+  CHECK(idle.front()->granted() > idle[1000]->granted());
+  CHECK(idle.back()->granted() == 0);
+  // All of them may still send, one after the other.
+  for (int round = 1; round <= 3; ++round) {
+    for (auto& credit : idle) {
+      const std::uint64_t had = credit->granted();
+      REQUIRE((credit->on_notification(had + 1000) && credit->granted() == had + 1000));
+      credit->on_consumed(credit->granted());
+    }
+    REQUIRE(pool.held() <= pool.limit() / 4 * 3);
+  }
+  idle.clear();
+  CHECK(pool.held() == 0);
+  CHECK(pool.reserve_ahead(pool.limit(), 1) == pool.limit() / 4 * 3);
+}
+
+TEST_CASE("a window grows with what is read, faster than a congestion window does", "[credit]") {
+  credit_pool pool(std::uint64_t{1} << 30);
+  receive_credit credit(pool, 4 << 20);
+  std::uint64_t congestion_window = 16 << 10, sent = 0, read = 0;
+  for (int round = 0; round < 7; ++round, congestion_window *= 2) {
+    sent += congestion_window;
+    REQUIRE(sent <= credit.granted());
+    for (; read < sent; read += 1024) credit.on_consumed(read);
+    REQUIRE(credit.granted() <= read + (4 << 20));
+  }
+  CHECK(credit.granted() - read > 3 << 20);
+}
+
+TEST_CASE("whoever comes late can go on reading as those before", "[credit]") {
+  credit_pool pool(8 << 20);
+  std::vector<std::unique_ptr<receive_credit>> readers;
+  std::vector<std::uint64_t> read;
+  const auto turn = [&] {
+    for (std::size_t i = 0; i < readers.size(); ++i)
+      readers[i]->on_consumed(read[i] = std::min(readers[i]->granted(), read[i] + 16384));
+  };
+  for (int i = 0; i < 32; ++i) {
+    readers.push_back(std::make_unique<receive_credit>(pool, 1 << 20));
+    read.push_back(0);
+    for (int n = 0; n < 500; ++n) turn();
+  }
+  const std::vector<std::uint64_t> before = read;
+  for (int n = 0; n < 500; ++n) turn();
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    CAPTURE(i);
+    CHECK(read[i] - before[i] > 400 * 16384);
+  }
+}
+
 TEST_CASE("a socket starts with the initial grant, or its window where that is smaller",
           "[credit]") {
   credit_pool pool(1 << 30);
@@ -48,9 +106,9 @@ TEST_CASE("the window opens in steps of a sixteenth", "[credit]") {
   CHECK(credit.on_consumed(1000));
   CHECK(credit.granted() == 17'000);
   CHECK_FALSE(credit.on_consumed(1001));
-  CHECK(credit.on_notification());  // a peer that is out of credit gets the last byte
+  CHECK(credit.on_notification(40'000));  // a peer that is out of credit gets the last byte
   CHECK(credit.granted() == 17'001);
-  CHECK_FALSE(credit.on_notification());
+  CHECK_FALSE(credit.on_notification(40'000));
 }
 
 TEST_CASE("grants are monotone, bounded by the window, and all together by the pool", "[credit]") {
@@ -81,7 +139,7 @@ TEST_CASE("grants are monotone, bounded by the window, and all together by the p
       case 2:
         if (!sockets.empty()) {
           const std::uint64_t before = sockets[at].credit->granted();
-          const bool more = sockets[at].credit->on_notification();
+          const bool more = sockets[at].credit->on_notification(before + random.below(1 << 20));
           REQUIRE(more == (sockets[at].credit->granted() > before));
         }
         break;
@@ -118,7 +176,7 @@ TEST_CASE("a stream that ends gives back what it will not use", "[credit]") {
     CHECK(pool.held() == 1500);
     CHECK(credit.granted() == 16'000);  // never taken back
     CHECK_FALSE(credit.on_consumed(2000));
-    CHECK_FALSE(credit.on_notification());
+    CHECK_FALSE(credit.on_notification(9000));
     CHECK(pool.held() == 0);
   }
   CHECK(pool.held() == 0);
@@ -127,13 +185,13 @@ TEST_CASE("a stream that ends gives back what it will not use", "[credit]") {
 TEST_CASE("a socket that found the pool empty gets something once others gave back", "[credit]") {
   credit_pool pool(64 << 10);
   auto greedy = std::make_unique<receive_credit>(pool, 1 << 20);
-  while (greedy->on_notification()) {
+  while (greedy->on_notification(1 << 20)) {
   }
   CHECK(pool.held() == pool.limit());
   receive_credit late(pool, 1 << 20);
   CHECK(late.granted() == 0);
-  CHECK_FALSE(late.on_notification());
+  CHECK_FALSE(late.on_notification(1000));
   greedy.reset();
-  CHECK(late.on_notification());
+  CHECK(late.on_notification(1000));
   CHECK(late.granted() > 0);
 }

@@ -45,11 +45,11 @@ class socket_end {
 
   /// The application writes bytes of the stream, as far as the ring takes them.
   void write(std::size_t bytes) {
-    while (bytes > 0 && link_->to_stack.free_slots() > 0) {
+    while (bytes > 0 && link_->to_stack().free_slots() > 0) {
       const std::size_t n = std::min<std::size_t>(bytes, socket_payload);
       rte_mbuf* m = pool_.segment(stream_bytes(written_, n));
       segment_of(m).digest = wire::crc32c(wire::crc32c_start, {tx_payload(m), n});
-      REQUIRE(link_->to_stack.push(m));
+      REQUIRE(link_->to_stack().push(m));
       written_ += n;
       bytes -= n;
     }
@@ -57,7 +57,7 @@ class socket_end {
   }
   /// The application reads all there is; each byte must be the stream's.
   void read() {
-    while (const mbuf_ptr m{link_->to_app.pop()}) {
+    while (const mbuf_ptr m{link_->to_app().pop()}) {
       REQUIRE(std::ranges::equal(mbuf_bytes(m.get()), stream_bytes(read_, m->data_len)));
       read_ += m->data_len;
     }
@@ -85,7 +85,7 @@ class socket_end {
         outcome = sock->on_fin(view.body<wire::fin_body>()->final_offset);
         break;
       case wire::record_type::sync_ack: sock->on_sync_ack(*view.body<wire::sync_ack_body>()); break;
-      case wire::record_type::notification: sock->on_notification(); break;
+      case wire::record_type::notification: sock->on_notification(~std::uint64_t{0}); break;
       default: break;
     }
     sock->hand_over();
