@@ -185,7 +185,10 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
     rtt_.sample(now - largest_sent, duration(std::int64_t{header.ack_delay} * 256));
   }
   probe_timeouts_ = 0;
-  if (stalled_) loss_share_ = 0;  // what was lost meanwhile says nothing about what follows
+  if (stalled_) {
+    loss_share_ = 0;
+    stall_ended_ = now;
+  }
   stalled_ = in_doubt_ = false;
   last_progress_ = now;
 
@@ -283,7 +286,9 @@ void channel::lose(std::uint64_t number, instant now, record_verdicts& out) {
   sent_.resolve(number, sent_packet::fate::lost,
                 [&](const wire::record& r) { out.lost.push_back(r); });
   const std::uint16_t probed = sent_[number].probe_mtu;
-  if (probed == 0) loss_share_ += (65536 - loss_share_) / 16;
+  // What a stall has lost says nothing about what follows.
+  if (probed == 0 && sent_[number].sent >= stall_ended_)
+    loss_share_ += (65536 - loss_share_) / 16;
   if (probed == 0 || !mtu_.on_probe_lost(probed, now)) return;
   ++stats_.mtu_black_holes;
   on_path_mtu_changed();

@@ -226,6 +226,7 @@ class channel {
   bool held_back_ = false;
   bool stalled_ = false;
   bool in_doubt_ = false;  ///< silence was judged late: what came meanwhile may not be read yet
+  instant stall_ended_;
   instant asked_at_;       ///< the first of the probes that nobody has answered
   instant last_sent_;
   instant first_sample_at_ = instant::never();

@@ -332,7 +332,10 @@ void host::on_abort(instant now, const received_packet& in) {
           continue;
         ++stats_.aborts_received;
         ++stats_.peers_lost;
-        return lose_peer(now, *found->second, errc::peer_lost, true);
+        lose_peer(now, *found->second, errc::peer_lost, true);
+        // It gave us up before it said so: a channel that it opens now is a new one.
+        found->second->lost_at = {};
+        return;
       }
     }
   }
