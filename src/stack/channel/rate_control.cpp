@@ -253,7 +253,7 @@ class rate_control final : public congestion_control {
     } else {
       const std::uint64_t target = phase_ == phase::probe_rtt
                                        ? product(0.5)
-                                       : product(1 + (headroom - 1) / sharing_) + 2 * packet_size_;
+                                       : product(1 + (headroom - 1) / sharing_) + 2 * packet_size_ / sharing_;
       window_ = std::min(window_ + acked, target);
     }
     window_ = std::max(std::min(window_, bound_), minimum());

@@ -99,6 +99,12 @@ class run {
                                  std::uint8_t{0}, settings_of_[i].values);
         advance(duration::microseconds(10));
       }
+    // Lost handshake packets are no part of what is measured.
+    const instant latest = now_ + duration::seconds(2);
+    while (receiving_.size() < receiver * plan_.sockets) {
+      if (now_ > latest) throw std::runtime_error("the hosts do not connect");
+      advance(duration::milliseconds(1));
+    }
   }
 
   void advance(duration span) {
