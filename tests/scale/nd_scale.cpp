@@ -153,8 +153,7 @@ std::unique_ptr<nd::runtime> make_runtime(bool server, const std::filesystem::pa
                                           const arguments& args) {
   nd::config c;
   c.eal_args({"--lcores", "0@" + cpu_of(server), "--no-huge", "-m", "128", "--no-pci",
-              "--no-telemetry", "--file-prefix", dir.filename().string() + (server ? "s" : "c"),
-              "--log-level", "lib.eal:error",
+              "--no-telemetry", "--no-shconf", "--log-level", "lib.eal:error",
               "--vdev=net_memif0,role=" + std::string(server ? "server" : "client") +
                   ",socket=" + (dir / "memif.sock").string() + ",socket-abstract=no,bsize=2048"});
   c.set("ip", server ? "10.19.0.1/24" : "10.19.0.2/24");
