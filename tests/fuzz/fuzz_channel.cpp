@@ -57,6 +57,7 @@ class channel_run {
     c.format = {our_ip, peer_ip, 19, (flags & 4) == 0};
     c.ip_overhead = (flags & 4) != 0 ? 28 : 20;
     c.traffic_class = (flags & 8) != 0 ? 1 : 0;
+    if ((flags & 64) != 0) c.skip_seed = flags;
     if ((flags & 16) != 0) c.ack_hold = duration();
     if ((flags & 32) != 0) c.initial_window = 2;
     return c;
@@ -156,7 +157,8 @@ class channel_run {
       expect(channel_.held_back() || channel_.bytes_in_flight() > 0, "records wait for nothing");
   }
 
-  /// What the channel sends is well formed, and its numbers go up by one.
+  /// What the channel sends is well formed, and its numbers go up by one, but where one is left
+  /// out. `header.floor` tells the peer which are settled.
   void take(rte_mbuf* m, bool keep = false) {
     if (m == nullptr) return;
     mbuf_ptr owned(m);
@@ -168,9 +170,14 @@ class channel_run {
     std::span<std::byte> rest = bytes;
     expect(wire::verify_and_trim(rest, format), "a packet with a wrong checksum");
     if (header.kind == wire::packet_kind::data || header.kind == wire::packet_kind::probe) {
+      if (header.number == last_sent_ + 2 && config_.skip_seed) left_out_ = ++last_sent_;
       expect(header.number == ++last_sent_, "a packet's number is not the next one");
       sent_bytes_ += bytes.size();
     }
+    const bool settled = left_out_ && seq32(*left_out_).is_before(seq32(header.floor));
+    expect(settled || !must_be_settled_, "a lie was believed");
+    must_be_settled_ = false;
+    if (settled) left_out_.reset();
     if (wire::has_records(header.kind)) {
       wire::record_reader reader(rest.subspan(sizeof header));
       for (wire::record_view r{}; reader.next(r);) {
@@ -272,11 +279,30 @@ class channel_run {
     header.version = wire::nd_version;
     header.kind = wire::packet_kind::ack;
     header.number = header.floor = peer_number_;
-    header.ack = last_sent_ + 1;
-    std::vector<std::byte> packet(64);
+    header.ack = left_out_.value_or(last_sent_ + 1);
+    std::vector<std::byte> packet(128);
     wire::packet_writer writer(packet.data(), header, channel_.format().reversed());
+    if (left_out_ && *left_out_ != last_sent_) {
+      wire::record r;
+      r.type = wire::record_type::ack_ranges;
+      r.set_body(wire::ack_range{*left_out_ + 1, last_sent_});
+      const auto body = std::span<const std::byte>(r.body).first(r.length);
+      writer.append(r, body, wire::crc32c(wire::crc32c_start, body));
+    }
     packet.resize(writer.finish());
     arrive(packet);
+    expect(!channel_.peer_lied() || lied_, "an honest acknowledgement is taken for a lie");
+  }
+
+  /// Whether that says that a number arrived which was never sent and is not settled.
+  bool claims_left_out(const wire::channel_header& header,
+                       std::span<const wire::ack_range> ranges) const {
+    if (!left_out_) return false;
+    const seq32 skipped(*left_out_), ack(header.ack);
+    bool claimed = skipped.is_before(ack) && header.ack - *left_out_ < 1U << 30;
+    for (const wire::ack_range& r : ranges)
+      claimed = claimed || !(skipped.is_before(seq32(r.first)) || seq32(r.last).is_before(skipped));
+    return claimed;
   }
 
   // As host::on_channel_packet().
@@ -301,6 +327,10 @@ class channel_run {
     }
     const std::uint64_t in_flight = channel_.bytes_in_flight();
     const bool believed = channel_.on_acknowledgement(now_, header, ranges, verdicts_);
+    lied_ = lied_ || claims_left_out(header, ranges);
+    expect(!channel_.peer_lied() || lied_, "who told the truth is taken for a liar");
+    // Then nothing is in flight any more that it could be about.
+    must_be_settled_ = must_be_settled_ || (believed && claims_left_out(header, ranges));
     if (!believed)
       expect(channel_.bytes_in_flight() == in_flight && verdicts_.acked.empty() &&
                  verdicts_.lost.empty(),
@@ -401,7 +431,10 @@ class channel_run {
   std::optional<test::hoard> short_;
   std::uint64_t submitted_ = 0;
   std::uint64_t sent_bytes_ = 0;
-  std::uint32_t last_sent_ = 0;    ///< number
+  std::uint32_t last_sent_ = 0;            ///< number
+  std::optional<std::uint32_t> left_out_;  ///< the number that the peer may not know to be settled
+  bool lied_ = false;
+  bool must_be_settled_ = false;   ///< the next header's floor must be above it
   std::uint32_t peer_number_ = 0;  ///< of the peer's next packet
 };
 

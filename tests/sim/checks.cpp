@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "unit/support/packet_sums.hpp"
+
 namespace nd::sim {
 namespace {
 
@@ -31,6 +33,7 @@ void host_checks::after_push() const {
 void host_checks::after_turn(instant host_now, std::size_t served, bool short_of) {
   try {
     memory_is_bounded();
+    counters_add_up();
     if (peers_ == peers_that::keep_rules) peers_keep_the_rules();
     does_not_spin(host_now, served, short_of);
   } catch (const violation& v) {
@@ -65,6 +68,10 @@ void host_checks::memory_is_bounded() const {
   // Strangers show no valid cookie: there is no state for them.
   if (h.peers > others_)
     throw violation(fmt::format("{} peers, and only {} other hosts", h.peers, others_));
+  if (h.neighbors > others_)
+    throw violation(fmt::format("{} neighbours, and only {} other hosts", h.neighbors, others_));
+  if (h.resets > 256 + static_cast<std::size_t>(values_.sockets))
+    throw violation(fmt::format("{} resets wait", h.resets));
 }
 
 // Credit, acknowledgements and records are checked by whoever receives them; among hosts that all
@@ -73,6 +80,7 @@ void host_checks::peers_keep_the_rules() const {
   const counters& c = host_.stats();
   if (c.protocol_errors.value() > 0) throw violation("a peer broke a rule (protocol_errors)");
   if (c.drop_bad_ack.value() > 0) throw violation("a packet acknowledges what was never sent");
+  if (c.peers_lying.value() > 0) throw violation("an honest peer is taken for a liar");
   if (c.records_unknown_type.value() > 0) throw violation("a record of an unknown type");
 }
 
@@ -87,18 +95,9 @@ void host_checks::does_not_spin(instant host_now, std::size_t served, bool short
 
 void host_checks::counters_add_up() const {
   const counters& c = host_.stats();
-  const std::uint64_t used =
-      c.arp_received.value() + c.icmp_echo_received.value() + c.icmp_unreachable_received.value() +
-      c.handshake_packets_received.value() + c.aborts_received.value() +
-      c.data_packets_received.value() + c.acks_received.value() + c.peers_closed.value();
-  const std::uint64_t dropped =
-      c.drop_not_ours.value() + c.drop_malformed.value() + c.drop_cut.value() +
-      c.drop_checksum.value() + c.drop_unknown_channel.value() + c.drop_bad_cookie.value() +
-      c.drop_bad_handshake.value() + c.drop_stale_epoch.value() + c.drop_duplicate.value() +
-      c.drop_beyond_window.value() + c.drop_no_memory.value() + c.drop_bad_ack.value();
-  if (used + dropped != c.rx_packets.value())
+  if (!test::packets_add_up(c))
     throw violation(fmt::format("{} packets received, {} used and {} dropped", c.rx_packets.value(),
-                                used, dropped));
+                                test::packets_used(c), test::packets_dropped(c)));
 }
 
 }  // namespace nd::sim

@@ -48,7 +48,7 @@ class host_checks {
   /// `short_of` says that mbufs or descriptors may have been missing: then a host may try again at
   /// once, as often as it likes. Throws violation.
   void after_turn(instant host_now, std::size_t served, bool short_of);
-  /// All that was received is accounted for by what it was, or why it was dropped.
+  /// All that was received is accounted for by what it was, or why it was dropped: each turn.
   void counters_add_up() const;
 
  private:

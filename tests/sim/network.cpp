@@ -21,6 +21,29 @@ network::network(const scenario& s, trace& t)
                         std::vector<test::frame_arrival>& arrivals) {
     carry(f, to, left, arrivals);
   };
+  wire.on_frame = [this](test::made_frame& f, test::frame_fate&) { watch_answer(f); };
+}
+
+void network::bring_stranger(std::size_t host, std::vector<std::byte> frame, instant now) {
+  if (frame.size() >= sizeof(wire::ethernet_header)) {
+    const auto& e = wire::at<wire::ethernet_header>(static_cast<const void*>(frame.data()));
+    balance& b = strangers_[{host, e.source}];
+    ++b.frames;
+    b.bytes += static_cast<std::int64_t>(std::max(frame.size(), wire::ethernet_min_frame));
+  }
+  wire.inject(now, ports_[host]->number(), std::move(frame));
+}
+
+// A host that answers strangers with more than they have sent could be used against whoever has
+// their addresses.
+void network::watch_answer(const test::made_frame& f) {
+  const auto& e = wire::at<wire::ethernet_header>(static_cast<const void*>(f.bytes.data()));
+  const auto found = strangers_.find({host_of_port_[f.from], e.destination});
+  if (found == strangers_.end()) return;
+  balance& b = found->second;
+  --b.frames;
+  b.bytes -= static_cast<std::int64_t>(std::max(f.bytes.size(), wire::ethernet_min_frame));
+  if (b.frames < 0 || b.bytes < 0) complaint_ = "a stranger is answered with more than it has sent";
 }
 
 test::made_wire::made_port& network::plug(std::size_t host, const port_capabilities& capabilities,

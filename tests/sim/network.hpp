@@ -1,6 +1,9 @@
 // The network of a run: a switch with a queue to each host, and a way with faults between each two.
 #pragma once
 
+#include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/rng.hpp"
@@ -25,6 +28,10 @@ class network {
   /// Up to `count` of the packets that once were on their way to the host, and open or end
   /// something, come again.
   void replay(std::size_t to, std::uint64_t count, instant now);
+  /// A frame from nobody, who gets no more back than that.
+  void bring_stranger(std::size_t host, std::vector<std::byte> frame, instant now);
+  /// What hosts have sent that they must not; empty: nothing.
+  const std::string& complaint() const noexcept { return complaint_; }
   /// All faults end: every frame arrives, in order and unharmed.
   void calm() noexcept { calm_ = true; }
 
@@ -49,6 +56,7 @@ class network {
   void carry(test::made_frame& f, std::size_t to_port, instant left,
              std::vector<test::frame_arrival>& arrivals);
   const char* why_lost(test::made_frame& f, const way_model& model, way_state& state, instant left);
+  void watch_answer(const test::made_frame& f);
   bool is_target(test::made_frame& f, const targeted_loss& t) const;
 
   const scenario& scenario_;
@@ -59,6 +67,13 @@ class network {
   std::vector<std::size_t> host_of_port_;
   std::vector<std::vector<std::vector<std::byte>>> recorded_;  ///< frames, by receiver
   std::vector<test::made_wire::made_port*> ports_;             ///< of each host's last boot
+  /// Frames and bytes to a host less those back, by host and the stranger's MAC address.
+  struct balance {
+    std::int64_t frames = 0;
+    std::int64_t bytes = 0;
+  };
+  std::map<std::pair<std::size_t, mac_address>, balance> strangers_;
+  std::string complaint_;
   bool calm_ = false;
 };
 

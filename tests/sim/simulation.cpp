@@ -109,6 +109,7 @@ void simulation::serve(instant now) {
     if (m.next_turn() <= now) {
       m.turn(now);
       ++turns_;
+      if (!network_.complaint().empty()) throw violation(network_.complaint());
       workload_.on_turn(i, now);
       if (m.has_left()) {
         boot_at_[i] = now + down_for_[i];
@@ -189,8 +190,7 @@ void simulation::apply(const planned_fault& f) {
 void simulation::bring_strangers(std::size_t host, std::uint64_t count) {
   if (!machines_[host]->up()) return;
   for (std::uint64_t n = 0; n < count; ++n)
-    network_.wire.inject(now_, machines_[host]->port_number(),
-                         stranger_frame(random_, scenario_, host));
+    network_.bring_stranger(host, stranger_frame(random_, scenario_, host), now_);
 }
 
 /// Hosts that are down, or about to be, come back.

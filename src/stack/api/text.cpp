@@ -60,6 +60,11 @@ log_line describe(const event& e, const std::string& own) {
               fmt::format("{} sends packets of {} bytes, of which this host's device keeps {}: "
                           "they are lost; a smaller MTU there, or a larger one here",
                           ip, e.bytes, e.limit)};
+    case event_kind::peer_lied:
+      return {log_level::error,
+              fmt::format("{} acknowledges packets that it can not have received: its connections "
+                          "are over",
+                          ip)};
   }
   return {log_level::error, "unknown event"};
 }

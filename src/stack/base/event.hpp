@@ -23,8 +23,9 @@ enum class event_kind : std::uint8_t {
   mtu_differs,        ///< the device of `ip` takes `bytes`, this host's `limit`
   path_mtu_limited,   ///< of packets to `ip` none above `bytes` arrives; both ends take `limit`
   frame_cut,          ///< `ip` sent `bytes`, of which the device has kept `limit`
+  peer_lied,          ///< `ip` acknowledged a packet that was never sent
 };
-inline constexpr std::size_t event_kinds = 11;
+inline constexpr std::size_t event_kinds = 12;
 
 struct event {
   event_kind kind{};

@@ -34,6 +34,7 @@ channel::channel(const channel_config& config, counters& stats)
       stats_(stats),
       format_(config.format),
       queue_(queue_limit),
+      skips_(config.first_number, config.skip_seed),
       congestion_(make_congestion_control(
           config.congestion, static_cast<std::uint64_t>(path_mtu::base - config.ip_overhead),
           config.initial_window)) {
@@ -159,6 +160,11 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
     const std::uint64_t first = seq32(r.first).widen(next), last = seq32(r.last).widen(next);
     if (last >= next || first > last) return false;
   }
+  if (skips_.pending(sent_.floor()) && acknowledges_skipped(header, ranges)) {
+    // Without checksums it may have been a bit that turned on its way.
+    peer_lied_ = checksummed_;
+    return false;
+  }
 
   const std::uint64_t in_flight_before = sent_.bytes_in_flight();
   bool any = false;
@@ -218,6 +224,15 @@ bool channel::on_acknowledgement(instant now, const wire::channel_header& header
   return true;
 }
 
+bool channel::acknowledges_skipped(const wire::channel_header& header,
+                                   std::span<const wire::ack_range> ranges) const noexcept {
+  const std::uint64_t floor = sent_.floor(), next = sent_.next_number();
+  if (skips_.within(floor, seq32(header.ack).widen(floor))) return true;
+  return std::ranges::any_of(ranges, [&](const wire::ack_range& r) {
+    return skips_.within(seq32(r.first).widen(next), seq32(r.last).widen(next) + 1);
+  });
+}
+
 /// False when the packet is not in flight (any more).
 bool channel::acknowledge(std::uint64_t number, instant now, record_verdicts& out) {
   const sent_packet& p = sent_[number];
@@ -250,7 +265,9 @@ void channel::detect_losses(instant now, record_verdicts& out) {
     const sent_packet& p = sent_[n];
     if (p.state == sent_packet::fate::acked) run_start = instant::never();
     if (p.state != sent_packet::fate::in_flight) continue;
-    const loss_verdict v = judge_loss(n, p.sent, largest_acked_, rtt_.loss_delay(), now);
+    // Reordering is counted in packets: a number that was left out is none.
+    const std::uint64_t newest = largest_acked_ - (skips_.within(n, largest_acked_) ? 1 : 0);
+    const loss_verdict v = judge_loss(n, p.sent, newest, rtt_.loss_delay(), now);
     if (!v.lost) {
       loss_deadline_ = v.ask_again;
       break;

@@ -5,6 +5,7 @@
 #include <rte_mempool.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "channel/congestion.hpp"
 #include "channel/handshake.hpp"
 #include "channel/loss.hpp"
+#include "channel/number_skips.hpp"
 #include "channel/pacer.hpp"
 #include "channel/path_mtu.hpp"
 #include "channel/received_numbers.hpp"
@@ -28,7 +30,8 @@ struct channel_config {
   std::uint32_t tag = 0;    ///< ours
   std::uint64_t epoch = 0;  ///< this host's boot
   std::uint32_t first_number = 0;
-  std::uint16_t mtu = 1500;  ///< this host's device
+  std::optional<std::uint64_t> skip_seed;  ///< of the numbers left out; none: all are sent
+  std::uint16_t mtu = 1500;                ///< this host's device
   std::uint8_t traffic_class = 0;
   bool allow_no_checksum = false;
   std::uint16_t ip_overhead = 20;  ///< IPv4 header, and UDP's with encap udp
@@ -89,9 +92,11 @@ class channel {
   // Receiving, in this order for each packet.
 
   /// Takes the acknowledgement that `header` and `ranges` carry. False when it acknowledges what
-  /// was never sent: nothing was changed then.
+  /// was never sent: nothing was changed then, and peer_lied() may have become true.
   bool on_acknowledgement(instant now, const wire::channel_header& header,
                           std::span<const wire::ack_range> ranges, record_verdicts& out);
+  /// The peer acknowledged a number that was left out: it says so of packets that it has not got.
+  bool peer_lied() const noexcept { return peer_lied_; }
   /// Whether a numbered packet is new. What its sender says that it has given up is forgotten
   /// first: the window of numbers that can be remembered starts behind it.
   received_numbers::verdict classify(const wire::channel_header& header) noexcept;
@@ -179,6 +184,8 @@ class channel {
   void move_to_sent(wire::record& r);
   bool append_ack_ranges(wire::packet_writer& writer, std::size_t room) const noexcept;
 
+  bool acknowledges_skipped(const wire::channel_header& header,
+                            std::span<const wire::ack_range> ranges) const noexcept;
   bool acknowledge(std::uint64_t number, instant now, record_verdicts& out);
   void detect_losses(instant now, record_verdicts& out);
   void lose(std::uint64_t number, instant now, record_verdicts& out);
@@ -212,6 +219,8 @@ class channel {
   std::uint64_t queued_bytes_ = 0;
   sent_packets sent_;
   delivery_rate delivery_;
+  number_skips skips_;
+  bool peer_lied_ = false;
   rtt_estimator rtt_;
   pacer pacer_;
   std::unique_ptr<congestion_control> congestion_;

@@ -106,6 +106,10 @@ rte_mbuf* channel::handshake_packet(instant now, rte_mempool* pool) {
 void channel::note_sent(instant now, std::size_t bytes, std::uint16_t probe_mtu) {
   sent_.add(now, static_cast<std::uint32_t>(bytes), probe_mtu,
             delivery_.on_sent(now, sent_.bytes_in_flight()));
+  // Behind a packet that is in flight, and before anything says which number comes next.
+  if (const std::uint64_t next = sent_.next_number();
+      skips_.is_due(next) && skips_.take(next, sent_.floor(), sent_.span()))
+    sent_.skip();
   pacer_.on_sent(static_cast<std::int64_t>(bytes));
   last_sent_ = now;
   ++stats_.data_packets_sent;

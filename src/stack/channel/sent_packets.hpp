@@ -12,7 +12,7 @@
 namespace nd::core {
 
 struct sent_packet {
-  enum class fate : std::uint8_t { in_flight, acked, lost };
+  enum class fate : std::uint8_t { in_flight, acked, lost, never_sent };
 
   instant sent;
   std::uint64_t first_record = 0;  ///< number in the record queue
@@ -57,6 +57,14 @@ class sent_packets {
     next_record_ = records_.end();
     bytes_in_flight_ += bytes;
     records_in_flight_ += p.records;
+  }
+
+  /// Leaves a number out. Those before it must not all be settled yet.
+  void skip() {
+    sent_packet p;
+    p.first_record = next_record_;
+    p.state = sent_packet::fate::never_sent;
+    packets_.push(p);
   }
 
   /// Ends the flight of a packet that is in flight; its records go to `each(record)`.

@@ -12,7 +12,8 @@ std::uint64_t rx_bytes(const host_config& config) noexcept {
 
 }  // namespace
 
-// A flood of strangers' packets is not doubled: 10 aborts and 100 echo replies a millisecond.
+// A flood of strangers' packets is not doubled: 10 aborts, of which one source may cause 2, and 100
+// echo replies a millisecond.
 //
 // 3/8 of the receive pool may be granted, which takes twice as much when applications do not read
 // (receive_queue::deliver); the rest is for the device's descriptors. A quarter may be out of
@@ -42,7 +43,7 @@ host::host(const host_config& config, port& device, instant now)
       sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
       next_connection_((random_.next() >> 1) + received_numbers::window),
-      aborts_(10, now),
+      aborts_(10, 2, random_.next(), now),
       echo_replies_(100, now) {
   for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
   timers_.arm_no_later(neighbor_wake_, guard_.next_deadline());
@@ -160,24 +161,45 @@ bool host::has_channels() const noexcept {
 }
 
 host_holdings host::holdings() const noexcept {
+  std::size_t resets = 0;
+  for (const auto& [ip, p] : peers_) resets += p->resets.size();
   return {.peers = peers_.size(),
           .channels = static_cast<std::size_t>(
               std::ranges::count_if(channels_, [](const auto& entry) { return entry != nullptr; })),
           .sockets = sockets_.size(),
+          .neighbors = neighbors_.size(),
+          .resets = resets,
           .credit = credit_.held(),
           .credit_limit = credit_.limit(),
           .out_of_order = out_of_order_.used,
           .out_of_order_limit = out_of_order_.limit};
 }
 
-peer& host::peer_of(std::uint32_t ip) {
+/// Null when there are as many as there may be, and all of them are in use.
+peer* host::peer_of(instant now, std::uint32_t ip) {
+  if (const auto found = peers_.find(ip); found != peers_.end()) return found->second.get();
+  if (peers_.size() >= static_cast<std::size_t>(config_.values.peers) && !forget_idle_peer(now))
+    return nullptr;
   auto& p = peers_[ip];
-  if (p == nullptr) {
-    p = std::make_unique<peer>();
-    p->ip = ip;
-    p->out_of_order = {.limit = out_of_order_.limit / 2, .whole = &out_of_order_};
-  }
-  return *p;
+  p = std::make_unique<peer>();
+  p->ip = ip;
+  p->out_of_order = {.limit = out_of_order_.limit / 2, .whole = &out_of_order_};
+  return p.get();
+}
+
+/// One without connections goes; where it comes again, ABORT lets it open its channels anew. False
+/// when there is none.
+bool host::forget_idle_peer(instant now) {
+  const auto idle = std::ranges::find_if(
+      peers_, [](const auto& e) { return e.second->sockets == 0 && e.second->resets.empty(); });
+  if (idle == peers_.end()) return false;
+  peer& p = *idle->second;
+  lose_peer(now, p, errc::peer_lost, false);
+  if (p.active) std::erase(active_peers_, &p);
+  if (p.ip != config_.gateway) neighbors_.forget(p.ip);
+  ++stats_.peers_forgotten;
+  peers_.erase(idle);
+  return true;
 }
 
 }  // namespace nd::core

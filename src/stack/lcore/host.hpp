@@ -55,7 +55,9 @@ struct host_holdings {
   std::size_t peers = 0;
   std::size_t channels = 0;
   std::size_t sockets = 0;
-  std::uint64_t credit = 0;  ///< bytes granted and not consumed
+  std::size_t neighbors = 0;  ///< addresses in the ARP table
+  std::size_t resets = 0;     ///< that wait for room in a channel
+  std::uint64_t credit = 0;   ///< bytes granted and not consumed
   std::uint64_t credit_limit = 0;
   std::uint64_t out_of_order = 0;  ///< bytes of mbufs
   std::uint64_t out_of_order_limit = 0;
@@ -119,6 +121,8 @@ class host {
   static constexpr duration link_grace = duration::milliseconds(500);
   /// Of one peer; it may open no more.
   static constexpr std::size_t max_channels_per_class = 64;
+  /// RESETs for one peer that wait for room in its channels; then it opens no more connections.
+  static constexpr std::size_t most_resets = 256;
 
   // host_receive.cpp: frames in.
   std::size_t receive(instant now);
@@ -136,9 +140,9 @@ class host {
   socket_outcome on_sync_ack(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   socket_outcome on_fin(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
   socket_outcome on_reset(instant, mbuf_ptr&, socket_entry&, const wire::record_view&, bool);
-  void on_sync(instant now, peer& p, const wire::record_view& record);
+  bool on_sync(instant now, peer& p, const wire::record_view& record);
   static bool is_new_connection(peer& p, std::uint64_t id);
-  void refuse_unknown(peer& p, const wire::record_view& record);
+  bool refuse_unknown(peer& p, const wire::record_view& record);
   void touch(socket_entry& s);
   void hand_over(instant now);
 
@@ -172,6 +176,7 @@ class host {
                            const wire::handshake_body& body);
   void on_abort(instant now, const received_packet& in);
   void on_close(instant now, channel_entry& entry);
+  void on_lying_peer(instant now, peer& p);
   void answer_unknown(instant now, const received_packet& in);
   void answer(const received_packet& in, const wire::channel_header& header,
               std::span<const std::byte> body);
@@ -187,7 +192,8 @@ class host {
   static bool others_answer(instant now, const channel_entry& entry);
   void drop_channel(instant now, channel_entry& entry);
   void lose_peer(instant now, peer& p, errc error, bool reconnect);
-  peer& peer_of(std::uint32_t ip);
+  peer* peer_of(instant now, std::uint32_t ip);
+  bool forget_idle_peer(instant now);
 
   // host_requests.cpp: applications, timers, and what becomes of sockets.
   std::size_t serve_requests(instant now);
@@ -263,7 +269,7 @@ class host {
   std::size_t tx_count_ = 0;
   bool pushed_ = false;  ///< the last push() had something to do
   bool pulled_ = false;  ///< frames came since
-  rate_limit aborts_;
+  source_limit aborts_;
   rate_limit echo_replies_;
 };
 

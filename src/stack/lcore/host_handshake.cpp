@@ -87,7 +87,12 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.drop_bad_cookie;
     return;
   }
-  peer& p = peer_of(in.source_ip);
+  peer* const found = peer_of(now, in.source_ip);
+  if (found == nullptr) {
+    ++stats_.drop_too_many_peers;
+    return;
+  }
+  peer& p = *found;
   if (echo->epoch < p.epoch) {
     ++stats_.drop_stale_epoch;
     return;
@@ -190,6 +195,7 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
   c.tag = static_cast<std::uint32_t>(random_.next() | 1);
   c.epoch = config_.epoch;
   c.first_number = config_.first_number.value_or(static_cast<std::uint32_t>(random_.next()));
+  c.skip_seed = random_.next();
   c.mtu = port_.capabilities().mtu;
   c.traffic_class = traffic_class;
   c.allow_no_checksum = config_.values.checksum == "none";
@@ -272,6 +278,14 @@ void host::on_close(instant now, channel_entry& entry) {
   lose_peer(now, entry.owner, errc::connection_reset, false);
 }
 
+/// It acknowledges what it can not have: nothing it says about this channel is worth anything.
+void host::on_lying_peer(instant now, peer& p) {
+  ++stats_.peers_lying;
+  ++stats_.peers_lost;
+  events_.push(now, {.kind = event_kind::peer_lied, .ip = p.ip});
+  lose_peer(now, p, errc::protocol_error, false);
+}
+
 // With `reconnect`, connections that were still being opened try again over new channels: they had
 // nothing that the old ones could lose. What the old peer answered already must not be mixed with
 // what another says.
@@ -310,7 +324,7 @@ void host::answer_unknown(instant now, const received_packet& in) {
   ++stats_.drop_unknown_channel;
   const auto& provoked = wire::at<wire::channel_header>(static_cast<const void*>(in.bytes.data()));
   // Nobody's tag is 0: an ABORT that reflects it tells nobody anything (RFC 9260, section 8.5.1).
-  if (provoked.tag == 0 || !aborts_.allow(now)) return;
+  if (provoked.tag == 0 || !aborts_.allow(now, in.source_ip)) return;
   wire::channel_header header{};
   header.version = wire::nd_version;
   header.kind = wire::packet_kind::abort;

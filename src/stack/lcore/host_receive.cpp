@@ -140,6 +140,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
   }
   if (!c.on_acknowledgement(now, header, ranges_, verdicts_)) {
     ++stats_.drop_bad_ack;
+    if (c.peer_lied()) on_lying_peer(now, entry.owner);
     return;
   }
   apply_verdicts(now, entry.owner);
@@ -160,8 +161,7 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     ++stats_.drop_no_memory;
     return;
   }
-  // A record may have ended the peer, and this channel with it.
-  if (c.state() == channel_state::open) c.on_accepted(now, header, size, in.congestion_experienced);
+  c.on_accepted(now, header, size, in.congestion_experienced);
 }
 
 // The table by type. Types without a row are skipped: they may be a later version's.
@@ -188,7 +188,7 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     if (r.type() == wire::record_type::ack_ranges) continue;
     ++stats_.records_received;
     if (r.type() == wire::record_type::sync) {
-      on_sync(now, p, r);
+      all_kept = on_sync(now, p, r) && all_kept;
       continue;
     }
     const record_handler handler = handler_of(r.type());
@@ -199,10 +199,14 @@ bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> 
     socket_entry* s = sockets_.find({p.ip, r.header->dest, r.header->source});
     if (s == nullptr) {
       ++stats_.records_unknown_socket;
-      refuse_unknown(p, r);
+      all_kept = refuse_unknown(p, r) && all_kept;
       continue;
     }
-    s->sock.on_grant(seq32(r.header->grant_seq));
+    if (const socket_outcome granted = s->sock.on_grant(seq32(r.header->grant_seq));
+        granted != socket_outcome::ok) {
+      settle(now, *s, granted);
+      continue;
+    }
     const bool alone = first && reader.at_end();
     const socket_outcome outcome = (this->*handler)(now, packet, *s, r, alone);
     if (outcome == socket_outcome::no_memory)
@@ -236,9 +240,8 @@ socket_outcome host::on_sync_ack(instant, mbuf_ptr&, socket_entry& s,
                                  const wire::record_view& record, bool) {
   const auto* body = record.body<wire::sync_ack_body>();
   if (body == nullptr) return socket_outcome::protocol_error;
-  s.sock.on_sync_ack(*body);
   touch(s);
-  return socket_outcome::ok;
+  return s.sock.on_sync_ack(*body);
 }
 
 socket_outcome host::on_fin(instant, mbuf_ptr&, socket_entry& s, const wire::record_view& record,
@@ -279,28 +282,34 @@ bool host::is_new_connection(peer& p, std::uint64_t id) {
 }
 
 /// A reset that overtook its SYNC, or a forged one, leaves the peer with a connection that nobody
-/// has here. What asks for an answer, and says of which connection it is, gets one.
-void host::refuse_unknown(peer& p, const wire::record_view& record) {
+/// has here. What asks for an answer, and says of which connection it is, gets one. False when there
+/// is no room for it.
+bool host::refuse_unknown(peer& p, const wire::record_view& record) {
   const bool asks = record.type() == wire::record_type::sync_ack ||
                     record.type() == wire::record_type::notification;
   const auto* connection = record.body<wire::be64>();  // both begin with it
-  if (!asks || connection == nullptr) return;
+  if (!asks || connection == nullptr) return true;
+  if (p.resets.size() >= most_resets) return false;
   wire::record r;
   r.source = record.header->dest;
   r.dest = record.header->source;
   r.type = wire::record_type::reset;
   r.set_body(wire::reset_body{*connection, wire::reset_reason::unknown});
   push_reset(p, r);
+  return true;
 }
 
-void host::on_sync(instant now, peer& p, const wire::record_view& record) {
+/// False when there is no room for an answer: the SYNC comes again.
+bool host::on_sync(instant now, peer& p, const wire::record_view& record) {
   const auto* body = record.body<wire::sync_body>();
-  if (body == nullptr || body->traffic_class >= traffic_classes) {
+  if (body == nullptr || body->traffic_class >= traffic_classes ||
+      !socket::is_possible_grant(environment_, body->grant)) {
     ++stats_.protocol_errors;
-    return;
+    return true;
   }
+  if (p.resets.size() >= most_resets) return false;
   const socket_key key{p.ip, record.header->dest, record.header->source};
-  if (!is_new_connection(p, body->connection)) return;  // it repeats itself
+  if (!is_new_connection(p, body->connection)) return true;  // it repeats itself
   if (socket_entry* forgotten = sockets_.find(key)) {
     // The peer no longer knows the connection that had these ports. What came before is still the
     // application's to read.
@@ -316,6 +325,7 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
     r.type = wire::record_type::reset;
     r.set_body(wire::reset_body{body->connection, wire::reset_reason::refused});
     push_reset(p, r);
+    return true;
   };
   const auto listening = listeners_.find(key.local_port);
   if (listening == listeners_.end()) return refuse();
@@ -333,9 +343,13 @@ void host::on_sync(instant now, peer& p, const wire::record_view& record) {
   s->sock.accept(body->grant);
   ++stats_.connections_accepted;
   socket_link* const waiting = link.release();
-  if (listener.accepted.push(waiting)) return settle(now, *s, socket_outcome::ok);
+  if (listener.accepted.push(waiting)) {
+    settle(now, *s, socket_outcome::ok);
+    return true;
+  }
   settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
   waiting->release();
+  return true;
 }
 
 void host::touch(socket_entry& s) {

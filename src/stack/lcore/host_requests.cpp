@@ -101,7 +101,9 @@ void host::connect(instant now, socket_link& link) {
   if (link.peer_address == config_.address.ip) return refuse(errc::address_not_available);
   const std::uint16_t port = free_port(link.peer_address, link.peer_port);
   if (port == 0) return refuse(errc::address_not_available);
-  peer& p = peer_of(link.peer_address);
+  peer* const found = peer_of(now, link.peer_address);
+  if (found == nullptr) return refuse(errc::no_buffer_space);
+  peer& p = *found;
   const socket_key key{p.ip, port, link.peer_port};
   socket_entry* s = create_socket(link, key, next_connection_++, p);
   if (s == nullptr) return refuse(errc::no_buffer_space);

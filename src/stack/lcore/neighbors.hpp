@@ -82,6 +82,7 @@ class neighbor_table {
     }
   }
 
+  std::size_t size() const noexcept { return entries_.size(); }
   bool asking() const noexcept { return asking_ > 0; }
 
   /// There was no link: what is being asked for is due now, with all its tries.

@@ -7,6 +7,10 @@
 
 namespace nd::core {
 
+/// The largest window that a host can be set to (settings.def, receive_buffer): no honest grant is
+/// further ahead of what was sent.
+inline constexpr std::uint64_t largest_window = std::uint64_t{1} << 30;
+
 /// The memory that all grants of a process together may claim. A grant that is not consumed yet
 /// holds its bytes. Three quarters may be granted before anybody asks; a quarter is left for peers
 /// that say which bytes they want to send, so that idle connections never hold all there is.

@@ -113,16 +113,20 @@ socket_outcome socket::on_close(instant now) noexcept {
 
 // --- From the peer ------------------------------------------------------------------------------
 
-void socket::on_grant(seq32 grant) noexcept {
+socket_outcome socket::on_grant(seq32 grant) noexcept {
   const std::uint64_t offset = grant.widen(peer_grant_);
-  if (offset <= peer_grant_) return;
+  if (offset <= peer_grant_) return socket_outcome::ok;
+  if (offset > highest_sent_ + largest_window) return socket_outcome::protocol_error;
   peer_grant_ = offset;
   credit_probe_at_ = instant::never();
   due_ &= ~std::uint32_t{due_notification};
+  return socket_outcome::ok;
 }
 
-void socket::on_sync_ack(const wire::sync_ack_body& body) noexcept {
-  if (state_ != socket_state::sync_sent || body.connection != connection_) return;
+socket_outcome socket::on_sync_ack(const wire::sync_ack_body& body) noexcept {
+  if (state_ != socket_state::sync_sent || body.connection != connection_)
+    return socket_outcome::ok;
+  if (!is_possible_grant(environment_, body.grant)) return socket_outcome::protocol_error;
   apply(socket_event::sync_ack);
   ++environment_.stats.connections_opened;
   peer_grant_ = std::max<std::uint64_t>(peer_grant_, body.grant);
@@ -130,6 +134,7 @@ void socket::on_sync_ack(const wire::sync_ack_body& body) noexcept {
   link_->status.fetch_or(socket_link::connected, std::memory_order_release);
   if ((due_ & due_fin) != 0) apply(socket_event::shutdown);
   if (final_offset_ && *final_offset_ == receive_.next_offset()) apply(socket_event::fin);
+  return socket_outcome::ok;
 }
 
 socket_outcome socket::on_data(mbuf_ptr& packet, const wire::record_view& record, bool alone) {

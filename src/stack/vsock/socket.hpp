@@ -63,6 +63,11 @@ class socket {
   // From the application.
 
   void connect(instant now, duration timeout) noexcept;
+  /// What a SYNC or SYNC_ACK may grant.
+  static bool is_possible_grant(const socket_environment& environment,
+                                std::uint64_t grant) noexcept {
+    return grant <= environment.first_offset + largest_window;
+  }
   /// A SYNC created this socket.
   void accept(std::uint64_t peer_grant) noexcept;
   /// Serves `requests` (bits of core::request) other than connect.
@@ -71,8 +76,8 @@ class socket {
 
   // From the peer: one function a record type.
 
-  void on_grant(seq32 grant) noexcept;
-  void on_sync_ack(const wire::sync_ack_body& body) noexcept;
+  socket_outcome on_grant(seq32 grant) noexcept;
+  socket_outcome on_sync_ack(const wire::sync_ack_body& body) noexcept;
   socket_outcome on_data(mbuf_ptr& packet, const wire::record_view& record, bool alone);
   socket_outcome on_fin(std::uint64_t final_offset) noexcept;
   /// `until`: see receive_credit.

@@ -145,8 +145,9 @@ TEST_CASE("Unknown channels are answered seldom, and briefly", "[pair][handshake
     p.run_for(duration::milliseconds(1));
   }
   CHECK(p.stats(1).drop_unknown_channel.value() == 2000);
-  CHECK(p.stats(1).aborts_sent.value() >= 90);
-  CHECK(p.stats(1).aborts_sent.value() <= 110);
+  // One source's share of what there is for all.
+  CHECK(p.stats(1).aborts_sent.value() >= 18);
+  CHECK(p.stats(1).aborts_sent.value() <= 22);
   CHECK(largest_answer <= smallest);
   p.net.on_frame = nullptr;
   p.stop(1);

@@ -13,9 +13,7 @@ struct copied_record {
   std::vector<std::byte> payload;
 };
 
-/// Calls `change` with the records of a packet (encap ip), and writes it anew. Its size must stay.
-template <class Change>
-void rewrite_records(made_frame& f, Change&& change) {
+inline std::vector<copied_record> copied_records(made_frame& f) {
   std::vector<copied_record> all;
   wire::record_reader reader(f.records());
   for (wire::record_view r; reader.next(r);) {
@@ -28,13 +26,34 @@ void rewrite_records(made_frame& f, Change&& change) {
     c.record.type = r.type();
     all.push_back(std::move(c));
   }
-  if (all.empty()) return;
-  change(all);
-  const wire::channel_header header = f.header();
+  return all;
+}
+
+/// Writes a packet with records anew. Its size must stay.
+inline void write_anew(made_frame& f, const wire::channel_header& header,
+                       const std::vector<copied_record>& all) {
   wire::packet_writer writer(f.packet().data(), header, f.format());
   for (const copied_record& c : all)
     writer.append(c.record, c.payload, wire::crc32c(wire::crc32c_start, c.payload));
   writer.finish();
+}
+
+/// Calls `change` with the records of a packet (encap ip), and writes it anew. Its size must stay.
+template <class Change>
+void rewrite_records(made_frame& f, Change&& change) {
+  std::vector<copied_record> all = copied_records(f);
+  if (all.empty()) return;
+  change(all);
+  write_anew(f, wire::channel_header(f.header()), all);
+}
+
+/// The same with the header of a packet that may have records; others stay.
+template <class Change>
+void rewrite_header(made_frame& f, Change&& change) {
+  if (!wire::has_records(f.header().kind)) return;
+  wire::channel_header header = f.header();
+  change(header);
+  write_anew(f, header, copied_records(f));
 }
 
 }  // namespace nd::test
