@@ -149,11 +149,26 @@ std::string cpu_of(bool server) {
   return std::to_string(server ? first : last);
 }
 
+std::string eal_name(bool server, const std::filesystem::path& dir) {
+  return dir.filename().string() + (server ? "s" : "c");
+}
+/// The EAL leaves its folder where there was memif.
+void remove_eal_folders(const std::filesystem::path& dir) {
+  const char* const xdg = std::getenv("XDG_RUNTIME_DIR");
+  for (const char* root : {"/var/run", xdg != nullptr ? xdg : "/tmp"}) {
+    std::error_code ignored;
+    for (const bool server : {true, false})
+      std::filesystem::remove_all(std::filesystem::path(root) / "dpdk" / eal_name(server, dir),
+                                  ignored);
+  }
+}
+
 std::unique_ptr<nd::runtime> make_runtime(bool server, const std::filesystem::path& dir,
                                           const arguments& args) {
   nd::config c;
   c.eal_args({"--lcores", "0@" + cpu_of(server), "--no-huge", "-m", "128", "--no-pci",
-              "--no-telemetry", "--no-shconf", "--log-level", "lib.eal:error",
+              "--no-telemetry", "--file-prefix", eal_name(server, dir), "--log-level",
+              "lib.eal:error",
               "--vdev=net_memif0,role=" + std::string(server ? "server" : "client") +
                   ",socket=" + (dir / "memif.sock").string() + ",socket-abstract=no,bsize=2048"});
   c.set("ip", server ? "10.19.0.1/24" : "10.19.0.2/24");
@@ -394,6 +409,7 @@ int main(int argc, char** argv) {
     good = false;
   }
   std::filesystem::remove_all(folder);
+  remove_eal_folders(folder);
   std::printf("nd-scale: %zu connections, %.1f s: %s\n", args.connections, seconds_since(started),
               good ? "passed" : "FAILED");
   return good ? 0 : 1;

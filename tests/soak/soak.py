@@ -45,8 +45,8 @@ class Worker:
         faults = FAULTS.format(seed=options.seed + 100 * self.starts + server)
         command = [
             options.worker, "--lcores", f"0@{cpu_of(0 if server else 1)}", "--no-huge", "-m", "256",
-            "--no-pci", "--no-telemetry", "--no-shconf", "--log-level", "lib.eal:error",
-            f"--vdev={vdev}", "--", "--ip", "10.19.0.1/24" if server else "10.19.0.2/24"]
+            "--no-pci", "--no-telemetry", "--log-level", "lib.eal:error",
+            "--file-prefix", self.folder.name + self.name, f"--vdev={vdev}", "--", "--ip", "10.19.0.1/24" if server else "10.19.0.2/24"]
         if not options.no_faults:
             command += ["--fault", faults]
         # On a busy machine a process may not run for seconds.
@@ -329,6 +329,9 @@ def main():
                 print(f"---- {worker.name} said:\n{text[-4000:]}", file=sys.stderr)
                 if "mbufs are missing" in text:
                     soak.fail(f"process {worker.name}: mbufs are missing at its end")
+            # The EAL's own, which it leaves where there was memif.
+            for root in ("/var/run", os.environ.get("XDG_RUNTIME_DIR", "/tmp")):
+                shutil.rmtree(f"{root}/dpdk/{folder.name}{worker.name}", ignore_errors=True)
         shutil.rmtree(folder)
     sys.exit(soak.summary())
 
