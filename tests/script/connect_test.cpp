@@ -246,7 +246,17 @@ TEST_CASE("A SYNC_ACK to nobody is answered with RESET", "[connect]") {
   s.expect(data(reset(reset_reason::unknown)));
   s.send(ack());
   CHECK(s.value(&counters::records_unknown_socket) == 1);
-  s.send(data(sync_ack().shorter_by(1)));  // whose?
+  s.send(data(sync_ack().shorter_by(9)));  // whose?
+  s.expect(ack());
+}
+
+TEST_CASE("NOTIFICATION of a connection that nobody has is answered with RESET", "[connect]") {
+  script s;
+  s.peer_opens();
+  s.send(data(notification().of_connection(99)));
+  s.expect(data(reset(reset_reason::unknown).of_connection(99)));
+  s.send(ack());
+  s.send(data(notification().shorter_by(1)));  // whose?
   s.expect(ack());
 }
 

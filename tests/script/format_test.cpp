@@ -265,9 +265,13 @@ TEST_CASE("One end alone is willing to leave checksums out", "[format]") {
   }
 }
 
-TEST_CASE("A restart under checksum=none is not answered with ABORT", "[format]") {
+TEST_CASE("A restart under checksum=none is told to who sends enough bytes", "[format]") {
   script s({.adjust = &no_checksum});
   s.peer_opens();
+  const packet unknown = data(bytes(0, "x")).tagged(1);
+  s.send_in_vain(unknown, &counters::drop_unknown_channel);
+  s.expect(abort().to_channel(s.end().host_id).tagged(1));
+  // An ABORT, which has a checksum, would be larger than this.
   s.send_in_vain(ping().tagged(1), &counters::drop_checksum);
   s.expect_nothing(10_ms);
 }

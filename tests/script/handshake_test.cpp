@@ -207,20 +207,31 @@ TEST_CASE("An INIT that cannot be is not answered", "[handshake]") {
   CHECK(s.value(&counters::tx_packets) == 0);
 }
 
-TEST_CASE("A COOKIE_ECHO that cannot be opens nothing, though its cookie is right", "[handshake]") {
+TEST_CASE("Nobody has id 0, tag 0, or a device for less than 576 bytes", "[handshake]") {
   script s;
-  const packet change = GENERATE(make(packet_kind::cookie_echo).with_id(0),
-                                 make(packet_kind::cookie_echo).with_tag(0),
-                                 make(packet_kind::cookie_echo).with_mtu(575));
-  packet first = change;
-  first.kind = packet_kind::init;
-  s.send(first);
-  s.expect(init_ack()
-               .to_channel(first.id.value_or(s.end().id))
-               .tagged(first.own_tag.value_or(s.end().tag)));
-  s.send_in_vain(change, &counters::drop_malformed);
+  s.send(init());
+  s.expect(init_ack());
+  for (const packet& p : {init(), cookie_echo()}) {
+    s.send_in_vain(p.with_id(0), &counters::drop_malformed);
+    s.send_in_vain(p.with_tag(0), &counters::drop_malformed);
+    s.send_in_vain(p.with_mtu(575), &counters::drop_malformed);
+  }
   s.expect_nothing();
   CHECK(s.host().holdings().peers == 0);
+}
+
+TEST_CASE("A stranger whose tag is 0 gets no ABORT", "[handshake]") {
+  script s;
+  s.send_in_vain(ping().to_channel(1).tagged(0), &counters::drop_unknown_channel);
+  s.expect_nothing();
+}
+
+TEST_CASE("Packets from addresses that no other host can have", "[handshake]") {
+  script s;
+  for (const std::uint32_t ip :
+       {0U, 0x7f000001U, 0xe0000001U, 0xffffffffU, 0x0a0000ffU, test::made_ip(0)})
+    s.send_in_vain(init().from_ip(ip), &counters::drop_not_ours);
+  s.expect_nothing();
 }
 
 TEST_CASE("The smallest MTU that a peer may have is enough", "[handshake]") {

@@ -86,7 +86,7 @@ TEST_CASE("What was lost is sent before what is new", "[loss]") {
   s.send(ack());
 }
 
-TEST_CASE("Probe timeouts double from the round trip's on, up to peer_timeout/8", "[loss]") {
+TEST_CASE("Probe timeouts double, up to 1/16 of the patience with a peer", "[loss]") {
   script s({.adjust = [](settings& v) { v.peer_timeout = 80_ms; }});
   app_socket a = s.peer_connects();
   send_bytes(s, a, 1);
@@ -96,39 +96,30 @@ TEST_CASE("Probe timeouts double from the round trip's on, up to peer_timeout/8"
   const duration first = s.now() - sent;
   CHECK(first >= 150_us);
   CHECK(first <= 170_us);
-  duration wait = 300_us;
-  for (int i = 0; i < 5; ++i, wait = wait * 2) {
+  // Bytes wait, so the patience is a quarter of peer_timeout.
+  for (const duration wait : {300_us, 600_us, 1200_us, 1250_us, 1250_us}) {
     const instant before = s.now();
     s.expect_within(wait + 30_us, ping());
     CHECK(s.now() - before >= wait);
   }
-  for (int i = 0; i < 3; ++i) {
-    const instant before = s.now();
-    s.expect_within(10_ms + 20_us, ping());
-    if (i > 0) {
-      CHECK(s.now() - before >= 10_ms);
-    }
-  }
-  CHECK(s.value(&counters::probe_timeouts) == 9);
+  CHECK(s.value(&counters::probe_timeouts) == 6);
   CHECK_FALSE(a.failed());
   s.send(ack());
   CHECK(a.unacknowledged() == 0);
   s.expect_nothing(1_s);
 }
 
-TEST_CASE("A peer is lost after three probes and peer_timeout of silence", "[loss]") {
+TEST_CASE("A peer is lost after three probes and a quarter of peer_timeout of silence", "[loss]") {
   script s({.adjust = [](settings& v) { v.peer_timeout = 80_ms; }});
   app_socket a = s.peer_connects();
   send_bytes(s, a, 1);
-  const instant sent = s.now();
-  s.ignore_for(79_ms);
+  s.ignore_for(19_ms);
   CHECK_FALSE(a.failed());
-  s.ignore_for(12_ms);  // at the next probe's time
+  s.ignore_for(3_ms);  // at the next probe's time
   CHECK(a.error() == errc::peer_lost);
   CHECK_FALSE(s.host().has_channels());
   s.expect_nothing(1_s);
   CHECK(s.value(&counters::peers_lost) == 1);
-  CHECK(s.now() - sent > 1_s);
   // A connection that was given up is not one that the peer may go on with.
   s.send_in_vain(data(bytes(0, "here I am")), &counters::drop_unknown_channel);
   s.expect(abort().to_channel(s.end().host_id).tagged(s.end().host_tag));
@@ -139,8 +130,8 @@ TEST_CASE("A peer that says anything at all is alive", "[loss]") {
   app_socket a = s.peer_connects();
   send_bytes(s, a, 1);
   s.end().held = 1;  // it never acknowledges
-  for (int i = 0; i < 10; ++i) {
-    s.ignore_for(50_ms);
+  for (int i = 0; i < 20; ++i) {
+    s.ignore_for(15_ms);
     s.send(ping());
   }
   s.ignore_for(1_ms);

@@ -43,6 +43,9 @@ std::vector<std::byte> body_of(const record& r, const number_base& base) {
     case record_type::sync_ack:
       put(out, wire::sync_ack_body{r.connection.value_or(0), r.first_grant.value_or(0)});
       break;
+    case record_type::notification:
+      put(out, wire::notification_body{r.connection.value_or(0)});
+      break;
     case record_type::fin: put(out, wire::fin_body{r.final_offset.value_or(0)}); break;
     case record_type::reset:
       put(out,
@@ -111,6 +114,8 @@ record parse(const wire::record_view& view) {
       r.connection = b->connection;
       r.first_grant = b->grant;
     }
+  } else if (r.type == record_type::notification) {
+    if (const auto* b = view.body<wire::notification_body>()) r.connection = b->connection;
   } else if (r.type == record_type::fin) {
     if (const auto* b = view.body<wire::fin_body>()) r.final_offset = b->final_offset;
   } else if (r.type == record_type::reset) {

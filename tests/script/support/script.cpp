@@ -203,8 +203,9 @@ packet script::expectation(packet p) const {
     if (r.type == record_type::ack_ranges) continue;
     if (!r.source && r.type != record_type::sync) r.source = current.host_port;
     if (!r.dest) r.dest = current.peer_port;
-    if (!r.connection && (r.type == record_type::sync_ack || r.type == record_type::reset))
-      r.connection = current.connection;
+    const bool named = r.type == record_type::sync_ack || r.type == record_type::reset ||
+                       r.type == record_type::notification;
+    if (!r.connection && named) r.connection = current.connection;
   }
   return p;
 }
