@@ -44,7 +44,7 @@ std::vector<std::byte> body_of(const record& r, const number_base& base) {
       put(out, wire::sync_ack_body{r.connection.value_or(0), r.first_grant.value_or(0)});
       break;
     case record_type::notification:
-      put(out, wire::notification_body{r.connection.value_or(0)});
+      put(out, wire::notification_body{r.connection.value_or(0), ~std::uint64_t{0}});
       break;
     case record_type::fin: put(out, wire::fin_body{r.final_offset.value_or(0)}); break;
     case record_type::reset:

@@ -58,6 +58,10 @@ std::vector<std::byte> nd_frame(wire::packet_kind kind, std::size_t size, bool u
   h.channel = channel;
   h.tag = tag;
   std::vector<std::byte> body(size, std::byte{1});
+  wire::handshake_body asked;  // of an INIT that makes sense, where there is room for it
+  std::memset(&asked, 1, sizeof asked);
+  asked.mtu = std::uint16_t{1500};
+  if (size >= sizeof asked) std::memcpy(body.data(), &asked, sizeof asked);
   return made_packet(stranger(udp), 0, h, [&](wire::packet_writer& w) {
     if (!wire::has_records(kind)) return w.append_body(body);
     if (size < sizeof(wire::record_header)) return;
@@ -107,7 +111,8 @@ TEST_CASE("No answer to a stranger is larger than what provoked it", "[pair][hos
     for (const std::size_t size : sizes) {
       CAPTURE(kind, size);
       for (const std::uint32_t channel : {0U, 1U, 5U, 0xffffffffU})
-        p.send(nd_frame(static_cast<wire::packet_kind>(kind), size, udp, channel, 1234));
+        for (const std::uint32_t tag : {0U, 1234U})
+          p.send(nd_frame(static_cast<wire::packet_kind>(kind), size, udp, channel, tag));
     }
   }
   const counters& c = p.pair.stats(0);
