@@ -74,7 +74,7 @@ TEST_CASE("64 connections of one host share its channels evenly", "[control]") {
 }
 
 TEST_CASE("DCTCP's queue stays within twice the marking threshold", "[control]") {
-  for (const std::size_t senders : {1, 2, 8}) {
+  for (const std::size_t senders : std::array<std::size_t, 3>{1, 2, 8}) {
     CAPTURE(senders);
     bottleneck_plan p = plan_of("dctcp");
     p.channels.assign(senders, 1);

@@ -8,8 +8,6 @@ using nd::duration;
 
 namespace {
 
-constexpr std::uint64_t packet = nd::test::congestion_sender::packet;
-
 struct sender : nd::test::congestion_sender {
   explicit sender(std::uint64_t packets = 10)
       : congestion_sender(nd::core::make_cubic(packet, packets)) {}
