@@ -100,8 +100,6 @@ TEST_CASE("Records of one byte from the last to the first", "[stream]") {
     s.expect(ack());
   }
   CHECK(s.read(a) == all);
-  s.expect(data(credit((64 << 10) + all.size())));
-  s.send(ack());
   CHECK(s.value(&counters::records_out_of_order) == all.size() - 1);
   CHECK(s.host().holdings().out_of_order == 0);
 }
@@ -118,8 +116,6 @@ TEST_CASE("Every second byte, then those between", "[stream]") {
   s.send(even);
   s.expect(ack());
   CHECK(s.read(a) == all);
-  s.expect(data(credit((64 << 10) + all.size())));
-  s.send(ack());
 }
 
 TEST_CASE("Bytes behind gaps take as much memory as four windows, and no more", "[stream]") {
@@ -384,7 +380,7 @@ TEST_CASE("A lost FIN is sent again", "[stream]") {
 TEST_CASE("Bytes for a connection that nobody has", "[stream]") {
   script s;
   s.peer_opens();
-  s.send(data(bytes(0, "lost"), fin(4), credit(9), notification().shorter_by(8),
+  s.send(data(bytes(0, "lost"), fin(4), credit(9), notification().shorter_by(16),
               reset(reset_reason::aborted)));
   s.expect(ack());  // acknowledged, and not answered
   CHECK(s.value(&counters::records_unknown_socket) == 5);

@@ -95,6 +95,7 @@ void compare(std::vector<std::string>& out, const std::string& at, const record&
   compare(out, at + " first grant", want.first_grant, got.first_grant);
   compare(out, at + " class", want.traffic_class, got.traffic_class);
   compare(out, at + " final offset", want.final_offset, got.final_offset);
+  compare(out, at + " until", want.wanted, got.wanted);
   compare(out, at + " reason", want.reason, got.reason);
   compare(out, at + " ranges", want.ranges, got.ranges);
   if (want.bytes && got.bytes && want.bytes->size() != got.bytes->size())
@@ -114,6 +115,7 @@ std::string describe(const record& r) {
   add(out, "first_grant", r.first_grant);
   add(out, "class", r.traffic_class);
   add(out, "final", r.final_offset);
+  add(out, "until", r.wanted);
   add(out, "reason", r.reason);
   add(out, "ranges", r.ranges);
   if (r.bytes && (r.type == record_type::data || static_cast<int>(r.type) > 41))

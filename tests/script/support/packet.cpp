@@ -44,7 +44,7 @@ std::vector<std::byte> body_of(const record& r, const number_base& base) {
       put(out, wire::sync_ack_body{r.connection.value_or(0), r.first_grant.value_or(0)});
       break;
     case record_type::notification:
-      put(out, wire::notification_body{r.connection.value_or(0), ~std::uint64_t{0}});
+      put(out, wire::notification_body{r.connection.value_or(0), r.wanted.value_or(0)});
       break;
     case record_type::fin: put(out, wire::fin_body{r.final_offset.value_or(0)}); break;
     case record_type::reset:
@@ -115,7 +115,10 @@ record parse(const wire::record_view& view) {
       r.first_grant = b->grant;
     }
   } else if (r.type == record_type::notification) {
-    if (const auto* b = view.body<wire::notification_body>()) r.connection = b->connection;
+    if (const auto* b = view.body<wire::notification_body>()) {
+      r.connection = b->connection;
+      r.wanted = b->until;
+    }
   } else if (r.type == record_type::fin) {
     if (const auto* b = view.body<wire::fin_body>()) r.final_offset = b->final_offset;
   } else if (r.type == record_type::reset) {

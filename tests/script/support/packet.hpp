@@ -31,7 +31,7 @@ struct record {
   std::optional<std::uint16_t> source, dest;
   std::optional<std::uint32_t> seq, grant;
   std::optional<std::string> bytes;  ///< the payload where the type has no fields of its own
-  std::optional<std::uint64_t> connection, first_grant, final_offset;
+  std::optional<std::uint64_t> connection, first_grant, final_offset, wanted;
   std::optional<std::uint8_t> traffic_class;
   std::optional<reset_reason> reason;
   std::optional<std::vector<range>> ranges;
@@ -47,6 +47,8 @@ struct record {
   }
   record of_connection(std::uint64_t id) const { return with(&record::connection, id); }
   record with_first_grant(std::uint64_t offset) const { return with(&record::first_grant, offset); }
+  /// NOTIFICATION: the end of what waits.
+  record until(std::uint64_t offset) const { return with(&record::wanted, offset); }
   record of_class(std::uint8_t c) const { return with(&record::traffic_class, c); }
   record with_doff(std::uint8_t d) const { return with(&record::doff, d); }
   record with_length(std::uint16_t n) const { return with(&record::length, n); }

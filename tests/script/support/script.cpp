@@ -14,7 +14,7 @@ constexpr duration turn = duration::microseconds(1);
 test::host_pools* shared_pools(std::uint16_t mtu) {
   static auto& made = *new std::map<std::uint16_t, std::unique_ptr<test::host_pools>>;
   auto& pools = made[mtu];
-  if (pools == nullptr) pools = std::make_unique<test::host_pools>(6000, 1024, mtu);
+  if (pools == nullptr) pools = std::make_unique<test::host_pools>(7200, 1024, mtu);
   return pools.get();
 }
 
