@@ -1,4 +1,5 @@
-// A peer that is killed: an error at the other end within 500 ms, and a start that works again.
+// A peer that is killed: an error at the other end within 100 ms under load, within 500 ms on an idle
+// connection, and a start that works again.
 #include <signal.h>
 
 #include <chrono>
@@ -9,7 +10,9 @@ using namespace nd::e2e;
 
 namespace {
 
-constexpr auto noticed_within = std::chrono::milliseconds(500);
+// The first with what it takes until the survivor's message is in its file and this process reads it.
+constexpr auto noticed_busy_within = std::chrono::milliseconds(100 + 100);
+constexpr auto noticed_idle_within = std::chrono::milliseconds(500);
 // What the survivor takes to say goodbye and end, beyond noticing; the EAL's cleanup most of it.
 constexpr auto time_to_end = std::chrono::milliseconds(1500);
 
@@ -20,7 +23,7 @@ std::chrono::milliseconds since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-TEST_CASE("a killed peer is an error within 500 ms") {
+TEST_CASE("a killed peer is an error within 100 ms under load") {
   const bool kill_memif_server = GENERATE(true, false);
   const std::string mode = GENERATE("stream", "rr");
   CAPTURE(kill_memif_server, mode);
@@ -37,7 +40,7 @@ TEST_CASE("a killed peer is an error within 500 ms") {
   const auto took = since(killed);
   INFO(read_file(pair.file("err")));
   CHECK(noticed);
-  CHECK(took <= noticed_within);
+  CHECK(took <= noticed_busy_within);
   CHECK(survivor.wait(time_to_end) == 1);
 }
 
@@ -51,7 +54,7 @@ TEST_CASE("an idle connection notices too") {
   victim.signal(SIGKILL);
   const auto killed = std::chrono::steady_clock::now();
   CHECK(survivor.wait(std::chrono::seconds(5)) == 1);
-  CHECK(since(killed) <= noticed_within + time_to_end);
+  CHECK(since(killed) <= noticed_idle_within + time_to_end);
   CHECK(read_file(pair.file("err")).find("peer lost") != std::string::npos);
 }
 
