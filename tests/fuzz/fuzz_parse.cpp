@@ -31,13 +31,13 @@ class received_frame {
   explicit received_frame(std::span<const std::byte> bytes)
       : bytes_(new std::byte[bytes.size()]), size_(bytes.size()) {
     std::ranges::copy(bytes, bytes_.get());
-    mbuf_.buf_addr = bytes_.get();
-    mbuf_.buf_len = mbuf_.data_len = static_cast<std::uint16_t>(size_);
-    mbuf_.pkt_len = mbuf_.data_len;
-    mbuf_.nb_segs = 1;
+    mbuf_->buf_addr = bytes_.get();
+    mbuf_->buf_len = mbuf_->data_len = static_cast<std::uint16_t>(size_);
+    mbuf_->pkt_len = mbuf_->data_len;
+    mbuf_->nb_segs = 1;
   }
   std::span<std::byte> bytes() { return {bytes_.get(), size_}; }
-  rte_mbuf* mbuf() { return &mbuf_; }
+  rte_mbuf* mbuf() { return mbuf_.get(); }
   bool contains(std::span<const std::byte> part) const {
     const std::less_equal<const std::byte*> le;
     return le(bytes_.get(), part.data()) && le(part.data() + part.size(), bytes_.get() + size_);
@@ -46,7 +46,7 @@ class received_frame {
  private:
   std::unique_ptr<std::byte[]> bytes_;
   std::size_t size_;
-  rte_mbuf mbuf_{};
+  std::unique_ptr<rte_mbuf> mbuf_ = std::make_unique<rte_mbuf>();
 };
 
 template <class T>
