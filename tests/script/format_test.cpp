@@ -15,7 +15,7 @@ TEST_CASE("Wrong tag, wrong channel, wrong address", "[format]") {
   s.expect(abort().to_channel(e.host_id).tagged(e.host_tag ^ 1));
   s.send_in_vain(p.to_channel(e.host_id + 1), &counters::drop_unknown_channel);
   s.expect(abort().to_channel(e.host_id + 1).tagged(e.host_tag));
-  s.after(1_ms);  // two of them a millisecond
+  s.after(1_ms);  // ABORTs are few
   s.send_in_vain(p.to_channel(0), &counters::drop_unknown_channel);
   s.expect(abort().to_channel(0).tagged(e.host_tag));
   s.send_in_vain(p.to_channel(~0U), &counters::drop_unknown_channel);
