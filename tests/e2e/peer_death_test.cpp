@@ -1,5 +1,5 @@
-// A peer that is killed: an error at the other end within 100 ms under load, within 500 ms on an idle
-// connection, and a start that works again.
+// A peer that is killed: an error at the other end within 100 ms under load, within 500 ms on an
+// idle connection, and a start that works again.
 #include <signal.h>
 
 #include <chrono>
@@ -10,7 +10,7 @@ using namespace nd::e2e;
 
 namespace {
 
-// The first with what it takes until the survivor's message is in its file and this process reads it.
+// The first with what it takes until this process has read the survivor's message.
 constexpr auto noticed_busy_within = std::chrono::milliseconds(100 + 100);
 constexpr auto noticed_idle_within = std::chrono::milliseconds(500);
 // What the survivor takes to say goodbye and end, beyond noticing; the EAL's cleanup most of it.

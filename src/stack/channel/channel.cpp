@@ -304,8 +304,7 @@ void channel::lose(std::uint64_t number, instant now, record_verdicts& out) {
                 [&](const wire::record& r) { out.lost.push_back(r); });
   const std::uint16_t probed = sent_[number].probe_mtu;
   // What a stall has lost says nothing about what follows.
-  if (probed == 0 && sent_[number].sent >= stall_ended_)
-    loss_share_ += (65536 - loss_share_) / 16;
+  if (probed == 0 && sent_[number].sent >= stall_ended_) loss_share_ += (65536 - loss_share_) / 16;
   if (probed == 0 || !mtu_.on_probe_lost(probed, now)) return;
   ++stats_.mtu_black_holes;
   on_path_mtu_changed();

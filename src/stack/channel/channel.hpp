@@ -236,7 +236,7 @@ class channel {
   bool stalled_ = false;
   bool in_doubt_ = false;  ///< silence was judged late: what came meanwhile may not be read yet
   instant stall_ended_;
-  instant asked_at_;       ///< the first of the probes that nobody has answered
+  instant asked_at_;  ///< the first of the probes that nobody has answered
   instant last_sent_;
   instant first_sample_at_ = instant::never();
   instant last_probe_;     ///< when a probe timeout fired

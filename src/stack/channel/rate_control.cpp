@@ -251,9 +251,10 @@ class rate_control final : public congestion_control {
         window_ =
             std::min(window_, std::max(product(startup_gain), initial_packets_ * packet_size_));
     } else {
-      const std::uint64_t target = phase_ == phase::probe_rtt
-                                       ? product(0.5)
-                                       : product(1 + (headroom - 1) / sharing_) + 2 * packet_size_ / sharing_;
+      const std::uint64_t target =
+          phase_ == phase::probe_rtt
+              ? product(0.5)
+              : product(1 + (headroom - 1) / sharing_) + 2 * packet_size_ / sharing_;
       window_ = std::min(window_ + acked, target);
     }
     window_ = std::max(std::min(window_, bound_), minimum());

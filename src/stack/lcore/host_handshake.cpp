@@ -239,9 +239,9 @@ void host::relieve(instant now, channel_entry& entry) {
   apply_verdicts(now, entry.owner);
 }
 
-/// The peer does not answer on this channel: whether it does on another one. A channel that does not
-/// open may be missing; records can only wait for those that are open to work again where another
-/// one carries them, which is one of their class.
+/// The peer does not answer on this channel: whether it does on another one. A channel that does
+/// not open may be missing; records can only wait for those that are open to work again where
+/// another one carries them, which is one of their class.
 bool host::others_answer(instant now, const channel_entry& entry) {
   const bool opening = entry.chan.state() != channel_state::open;
   for (const peer::per_class& c : entry.owner.classes) {

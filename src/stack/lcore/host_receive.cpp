@@ -282,8 +282,8 @@ bool host::is_new_connection(peer& p, std::uint64_t id) {
 }
 
 /// A reset that overtook its SYNC, or a forged one, leaves the peer with a connection that nobody
-/// has here. What asks for an answer, and says of which connection it is, gets one. False when there
-/// is no room for it.
+/// has here. What asks for an answer, and says of which connection it is, gets one. False when
+/// there is no room for it.
 bool host::refuse_unknown(peer& p, const wire::record_view& record) {
   const bool asks = record.type() == wire::record_type::sync_ack ||
                     record.type() == wire::record_type::notification;

@@ -16,8 +16,8 @@ struct channel_cursor {
 
 /// What the scheduler knows of a channel.
 struct channel_load {
-  std::size_t room = 0;  ///< records that it takes now
-  bool live = false;     ///< open, and not stalled
+  std::size_t room = 0;    ///< records that it takes now
+  bool live = false;       ///< open, and not stalled
   std::uint32_t loss = 0;  ///< share of its last packets that were lost, of 65536
 };
 
@@ -36,8 +36,8 @@ inline bool any_live(std::span<const channel_load> loads) noexcept {
   return std::ranges::any_of(loads, &channel_load::live);
 }
 
-/// Round robin with stickiness, over those that may carry a record and lose least. Returns the channel and moves
-/// the cursor, or no_channel when there is none.
+/// Round robin with stickiness, over those that may carry a record and lose least. Returns the
+/// channel and moves the cursor, or no_channel when there is none.
 inline std::size_t pick_channel(channel_cursor& cursor,
                                 std::span<const channel_load> loads) noexcept {
   if (loads.empty()) return no_channel;

@@ -23,9 +23,10 @@ struct worst_and_mean {
 };
 
 void print(const char* what, const worst_and_mean& w) {
-  fmt::print("{:<44} {:5} times, mean {:5.1f} ms, worst {:5.1f} ms\n", what, w.count,
-             static_cast<double>(w.sum_ns) / 1e6 / static_cast<double>(std::max<std::int64_t>(w.count, 1)),
-             static_cast<double>(w.worst.ns()) / 1e6);
+  fmt::print(
+      "{:<44} {:5} times, mean {:5.1f} ms, worst {:5.1f} ms\n", what, w.count,
+      static_cast<double>(w.sum_ns) / 1e6 / static_cast<double>(std::max<std::int64_t>(w.count, 1)),
+      static_cast<double>(w.worst.ns()) / 1e6);
 }
 
 /// Host 0 stays; host 1 dies and boots again. What each life says has contents of its own.
@@ -235,9 +236,10 @@ TEST_CASE("What a pause costs", "[recovery]") {
   for (const int ms : {20, 70, 90, 140, 200, 290, 500}) {
     CAPTURE(ms);
     const pause_cost c = pauses_of(duration::milliseconds(ms), 10);
-    fmt::print("10 pauses of {:3} ms under load: {:2} connections lost; bytes again after {:.2f} ms "
-               "at worst\n",
-               ms, c.lost, static_cast<double>(c.away.worst.ns()) / 1e6);
+    fmt::print(
+        "10 pauses of {:3} ms under load: {:2} connections lost; bytes again after {:.2f} ms "
+        "at worst\n",
+        ms, c.lost, static_cast<double>(c.away.worst.ns()) / 1e6);
     // The first ones teach.
     CHECK(c.lost == (ms <= 70 ? 0 : ms <= 140 ? 1 : ms <= 290 ? 2 : 10));
     CHECK(c.away.worst <= duration::milliseconds(1));

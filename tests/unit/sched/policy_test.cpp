@@ -110,7 +110,8 @@ TEST_CASE("a stalled channel gets nothing while another one works, full or not",
 TEST_CASE("a channel that loses more is for what the others have no room for", "[policy]") {
   channel_cursor cursor;
   constexpr std::uint32_t margin = nd::core::loss_margin;
-  std::vector<channel_load> loads{{32, true, 100}, {32, true, 100 + margin + 1}, {32, true, margin}};
+  std::vector<channel_load> loads{
+      {32, true, 100}, {32, true, 100 + margin + 1}, {32, true, margin}};
   std::vector<unsigned> picks(3);
   for (unsigned i = 0; i < 4 * channel_stickiness; ++i)
     ++picks[nd::core::pick_channel(cursor, loads)];
