@@ -96,9 +96,9 @@ struct provoked {
     REQUIRE(packets_add_up(pair.stats(0)));
     REQUIRE(pair.host(0).holdings().peers == 0);
   }
-  host_pair pair;
   std::uint64_t answers = 0;
   std::uint64_t bytes = 0;  ///< of the last answer
+  host_pair pair;           ///< sends until it is gone
 };
 
 TEST_CASE("No answer to a stranger is larger than what provoked it", "[pair][hostile]") {

@@ -17,6 +17,7 @@ struct with_liar {
     REQUIRE(liar.is_open());
     liar.answers = true;
   }
+  ~with_liar() { pair.net.on_frame = nullptr; }  // hosts that stop still send
   static pair_options with_neighbor(pair_options o) {
     o.configure = [](std::size_t i, core::host_config& c) {
       if (i == 0) c.neighbors.emplace_back(liar_ip, mac_address{2, 8, 10, 0, 0, 9});
