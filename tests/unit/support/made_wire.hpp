@@ -173,8 +173,8 @@ class made_wire::made_port final : public port {
     while (n < frames.size() && !arriving_.empty() && arriving_.begin()->first <= now) {
       std::vector<std::byte>& bytes = arriving_.begin()->second;
       if (rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_); m != nullptr) {
-        std::memcpy(rte_pktmbuf_append(m, static_cast<std::uint16_t>(bytes.size())), bytes.data(),
-                    bytes.size());
+        std::ranges::copy(bytes, reinterpret_cast<std::byte*>(rte_pktmbuf_append(
+                                     m, static_cast<std::uint16_t>(bytes.size()))));
         frames[n++] = m;
       } else {
         ++no_mbuf;
