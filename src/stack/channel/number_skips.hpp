@@ -44,7 +44,7 @@ class number_skips {
 
  private:
   // The peer sees a gap for a round trip, and acknowledges at once meanwhile: 128 times what is in
-  // flight makes that less than 1 % of the time.
+  // flight makes that less than 1 % of the time, with up to 128 packets there.
   void draw(std::uint64_t from, std::size_t span) noexcept {
     constexpr std::uint64_t most = std::uint64_t{1} << 15;
     next_ = from + least + random_.below(std::min(most, 256 * std::max<std::uint64_t>(span, 1)));
