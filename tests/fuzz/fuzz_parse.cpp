@@ -10,20 +10,11 @@
 #include "channel/received_numbers.hpp"
 #include "fuzz/input.hpp"
 #include "fuzz/sealing.hpp"
-#include "unit/support/made_host.hpp"
+#include "unit/support/made_packet.hpp"
 #include "wire/icmp.hpp"
 
 namespace nd::fuzz {
 namespace {
-
-core::host_address host_number(std::size_t i, bool udp) {
-  return {.ip = test::made_ip(i),
-          .prefix = 24,
-          .mac = test::made_mac(i),
-          .udp = udp,
-          .ip_protocol = 19,
-          .udp_port = 9019};
-}
 
 /// A frame in memory of its very size, so that AddressSanitizer sees who reads beyond it.
 class received_frame {
@@ -113,7 +104,7 @@ void check_echo(received_frame& f, const core::host_address& us, const core::rec
 
 void any_frame(input& in, bool sealed) {
   const bool udp = in.flag();
-  const core::host_address us = host_number(0, udp);
+  const core::host_address us = test::made_address(0, udp);
   received_frame f(in.bytes(9000));
   if (sealed) seal_frame(f.bytes(), us);
   core::received_packet out;
@@ -157,52 +148,45 @@ struct written_record {
 void round_trip(input& in) {
   const std::uint8_t flags = in.u8();
   const bool udp = (flags & 1) != 0;
-  const core::host_address from = host_number(1, udp), to = host_number(0, udp);
+  const core::host_address from = test::made_address(1, udp), to = test::made_address(0, udp);
   const wire::packet_format format{from.ip, to.ip, from.protocol(), !udp};
   wire::channel_header header;
   in.fill(header);
 
-  constexpr std::size_t start = 128, most = 3000;
-  std::vector<std::byte> buffer(4096);
-  wire::packet_writer writer(&buffer[start], header, format);
+  constexpr std::size_t most = 3000;
   std::vector<written_record> records;
   std::vector<std::byte> body;
-  if (wire::has_records(header.kind)) {
-    for (unsigned n = in.below(40); n > 0; --n) {
-      written_record w;
-      w.record.type = static_cast<wire::record_type>(in.u8());
-      w.record.source = in.u16();
-      w.record.dest = in.u16();
-      w.record.seq = in.u32();
-      w.record.grant = in.u32();
-      w.payload.resize(in.u16() % 1500);
-      std::ranges::copy(in.bytes(w.payload.size() % 16), w.payload.begin());
-      w.record.length = static_cast<std::uint16_t>(w.payload.size());
-      if (writer.size() + sizeof(wire::record_header) + w.payload.size() > most) break;
-      writer.append(w.record, w.payload, wire::crc32c(wire::crc32c_start, w.payload));
-      records.push_back(std::move(w));
-    }
-  } else {
-    const auto bytes = in.bytes(in.u16() % 1500);
-    body.assign(bytes.begin(), bytes.end());
-    writer.append_body(body);
-  }
-  rte_mbuf m{};
-  m.buf_addr = buffer.data();
-  m.buf_len = static_cast<std::uint16_t>(buffer.size());
-  m.nb_segs = 1;
-  m.data_off = start;
-  m.data_len = static_cast<std::uint16_t>(writer.finish());
-  m.pkt_len = m.data_len;
   core::packet_route route;
   route.mac = to.mac;
   route.ip = to.ip;
-  route.udp_source = in.u16();
-  route.dscp_ecn = in.u8();
-  core::write_frame(&m, from, route, port_capabilities{});
+  const auto fill = [&](wire::packet_writer& writer) {
+    if (wire::has_records(header.kind)) {
+      for (unsigned n = in.below(40); n > 0; --n) {
+        written_record w;
+        w.record.type = static_cast<wire::record_type>(in.u8());
+        w.record.source = in.u16();
+        w.record.dest = in.u16();
+        w.record.seq = in.u32();
+        w.record.grant = in.u32();
+        w.payload.resize(in.u16() % 1500);
+        std::ranges::copy(in.bytes(w.payload.size() % 16), w.payload.begin());
+        w.record.length = static_cast<std::uint16_t>(w.payload.size());
+        if (writer.size() + sizeof(wire::record_header) + w.payload.size() > most) break;
+        writer.append(w.record, w.payload, wire::crc32c(wire::crc32c_start, w.payload));
+        records.push_back(std::move(w));
+      }
+    } else {
+      const auto bytes = in.bytes(in.u16() % 1500);
+      body.assign(bytes.begin(), bytes.end());
+      writer.append_body(body);
+    }
+    route.udp_source = in.u16();
+    route.dscp_ecn = in.u8();
+  };
+  const std::vector<std::byte> frame = test::made_packet(from, route, header, fill);
 
-  received_frame f(mbuf_bytes(&m));
-  received_frame second(mbuf_bytes(&m));
+  received_frame f(frame);
+  received_frame second(frame);
   seal_frame(second.bytes(), to);
   expect(std::ranges::equal(f.bytes(), second.bytes()), "checksums differ from a second reckoning");
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fuzz/sealing.hpp"
+#include "unit/support/made_packet.hpp"
 #include "wire/icmp.hpp"
 
 namespace nd::fuzz {
@@ -54,12 +55,7 @@ void hostile_wire::remember(test::made_frame& f, std::size_t from) {
 }
 
 core::host_address hostile_wire::address_of(std::size_t who) const {
-  return {.ip = test::made_ip(who),
-          .prefix = 24,
-          .mac = test::made_mac(who),
-          .udp = pair_.values.encap == "udp",
-          .ip_protocol = 19,
-          .udp_port = 9019};
+  return test::made_address(who, pair_.values.encap == "udp");
 }
 
 void hostile_wire::rewrite_next(std::size_t to) {
@@ -139,35 +135,17 @@ void hostile_wire::made_packet(std::size_t to) {
   header_[1 - to].number = header.number;
   if ((how & 16) != 0) header.ce_bytes = in_.u32();
 
-  std::vector<std::byte> buffer(6000);
-  constexpr std::size_t start = 128;
-  const bool crc = !from.udp && (checksums_ || wire::is_handshake(header.kind));
-  wire::packet_writer writer(&buffer[start], header,
-                             {from.ip, test::made_ip(to), from.protocol(), crc});
-  if (wire::has_records(header.kind))
-    for (unsigned n = in_.below(6); n > 0 && writer.size() < 3500; --n)
-      append_record(writer, record_[1 - to]);
-  else if (wire::is_handshake(header.kind))
-    writer.append_body(wire::bytes_of(made_body()));
-  else
-    writer.append_body(in_.bytes(in_.below(64)));
-
-  rte_mbuf m{};
-  m.buf_addr = buffer.data();
-  m.buf_len = static_cast<std::uint16_t>(buffer.size());
-  m.nb_segs = 1;
-  m.data_off = start;
-  m.data_len = static_cast<std::uint16_t>(writer.finish());
-  m.pkt_len = m.data_len;
-  core::packet_route route;
-  route.mac = test::made_mac(to);
-  route.ip = test::made_ip(to);
-  route.udp_source = 50000;
-  route.dscp_ecn = (how & 32) != 0 ? wire::ecn_ce : wire::ecn_ect0;
-  route.checksum = checksums_;
-  core::write_frame(&m, from, route, port_capabilities{});
-  const auto bytes = mbuf_bytes(&m);
-  inject(to, {bytes.begin(), bytes.end()});
+  const auto fill = [&](wire::packet_writer& writer) {
+    if (wire::has_records(header.kind))
+      for (unsigned n = in_.below(6); n > 0 && writer.size() < 3500; --n)
+        append_record(writer, record_[1 - to]);
+    else if (wire::is_handshake(header.kind))
+      writer.append_body(wire::bytes_of(made_body()));
+    else
+      writer.append_body(in_.bytes(in_.below(64)));
+  };
+  inject(to, test::made_packet(from, to, header, fill,
+                               (how & 32) != 0 ? wire::ecn_ce : wire::ecn_ect0, checksums_));
 }
 
 wire::handshake_body hostile_wire::made_body() {

@@ -1,9 +1,8 @@
 // So many a millisecond, and no more: bounds what strangers can make this host send.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <utility>
+#include <vector>
 
 #include "base/time.hpp"
 
@@ -36,8 +35,10 @@ class rate_limit {
 class source_limit {
  public:
   source_limit(std::uint32_t per_millisecond, std::uint32_t per_source, std::uint64_t secret,
-               instant now) noexcept
-      : all_(per_millisecond, now), shares_(make(per_source, now)), secret_(secret | 1) {}
+               instant now)
+      : all_(per_millisecond, now),
+        shares_(count, rate_limit(per_source, now)),
+        secret_(secret | 1) {}
 
   bool allow(instant now, std::uint32_t source) noexcept {
     return shares_[(source * secret_) >> 58].allow(now) && all_.allow(now);
@@ -45,15 +46,8 @@ class source_limit {
 
  private:
   static constexpr std::size_t count = 64;
-  static std::array<rate_limit, count> make(std::uint32_t per_source, instant now) noexcept {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      return std::array<rate_limit, count>{((void)I, rate_limit(per_source, now))...};
-    }
-    (std::make_index_sequence<count>{});
-  }
-
   rate_limit all_;
-  std::array<rate_limit, count> shares_;
+  std::vector<rate_limit> shares_;
   std::uint64_t secret_;
 };
 

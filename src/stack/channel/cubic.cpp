@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "channel/congestion.hpp"
+#include "channel/congestion_window.hpp"
 #include "channel/coupling.hpp"
 #include "channel/hystart.hpp"
 
@@ -18,9 +19,7 @@ constexpr double decrease_by_mark = 0.85;
 class cubic final : public congestion_control {
  public:
   cubic(std::uint64_t packet_size, std::uint64_t initial_packets)
-      : packet_size_(packet_size),
-        initial_packets_(initial_packets),
-        window_(packet_size * initial_packets) {}
+      : window_(packet_size, initial_packets) {}
 
   void on_ack(const congestion_ack& ack) noexcept override {
     srtt_ = ack.smoothed_rtt;
@@ -40,7 +39,6 @@ class cubic final : public congestion_control {
       epoch_ = epoch_ + (ack.now - idle_since_);
       idle_since_ = instant::never();
     }
-    acked_any_ = true;
     if (ack.largest_sent <= recovery_start_) return;  // sent before the last reduction
     if (in_slow_start())
       slow_start(ack);
@@ -51,7 +49,7 @@ class cubic final : public congestion_control {
   bool on_loss(const congestion_loss& loss) noexcept override {
     if (loss.persistent) {
       reduce(loss.now, decrease);
-      window_ = minimum();
+      window_.set(window_.minimum());
       start_ = {};
       return true;
     }
@@ -60,40 +58,31 @@ class cubic final : public congestion_control {
     return true;
   }
 
-  std::uint64_t window() const noexcept override { return window_; }
+  std::uint64_t window() const noexcept override { return window_.bytes(); }
 
   std::uint64_t pacing_rate() const noexcept override {
-    if (srtt_.ns() == 0) return 0;
-    const double gain = in_slow_start() ? 2.0 : 1.25;  // as dctcp.cpp
-    return static_cast<std::uint64_t>(gain * static_cast<double>(window_) * 1e9 /
-                                      static_cast<double>(srtt_.ns()));
+    return window_.pacing_rate(srtt_, in_slow_start());
   }
 
   std::uint64_t ecn_reductions() const noexcept override { return ecn_reductions_; }
 
-  void set_packet_size(std::uint64_t bytes) noexcept override {
-    if (!acked_any_ && window_ == packet_size_ * initial_packets_)
-      window_ = bytes * initial_packets_;
-    packet_size_ = bytes;
-    window_ = std::max(window_, minimum());
-  }
+  void set_packet_size(std::uint64_t bytes) noexcept override { window_.set_packet_size(bytes); }
 
   void set_sharing(unsigned channels) noexcept override { coupling_.set(channels); }
 
  private:
-  bool in_slow_start() const noexcept { return window_ < threshold_; }
-  std::uint64_t minimum() const noexcept { return 2 * packet_size_; }
+  bool in_slow_start() const noexcept { return window_.bytes() < threshold_; }
 
   void slow_start(const congestion_ack& ack) noexcept {
-    window_ = std::min(window_ + start_.growth(ack.bytes), threshold_);
-    if (start_.done()) threshold_ = window_;
+    window_.set(std::min(window_.bytes() + start_.growth(ack.bytes), threshold_));
+    if (start_.done()) threshold_ = window_.bytes();
   }
 
   // Sections 4.2 to 4.5: W(t) = C (t - K)^3 + W_max, in packets and seconds. At a given loss rate W
   // goes with C^(1/4) and, as Reno, with the increase's square root; so that C is divided by the
   // square of what divides the increase.
   void avoid_congestion(const congestion_ack& ack) noexcept {
-    const auto packet = static_cast<double>(packet_size_);
+    const auto packet = static_cast<double>(window_.packet_size());
     const double divisor = reduced_by_loss_ ? coupling_.by_loss() : coupling_.by_marks();
     const double c = growth_constant / (divisor * divisor);
     if (!epoch_running_) start_epoch(ack.now, c);
@@ -111,33 +100,32 @@ class cubic final : public congestion_control {
     reno_ += packet * reno / divisor * acked / window;
     grown = std::max(grown, std::min(reno_ / packet, 1.5 * window));
     exact_ = grown * packet;
-    window_ = std::max(static_cast<std::uint64_t>(exact_), minimum());
+    window_.set(static_cast<std::uint64_t>(exact_));
   }
 
   void start_epoch(instant now, double c) noexcept {
     epoch_running_ = true;
     epoch_ = now;
-    exact_ = reno_ = static_cast<double>(window_);
+    exact_ = reno_ = static_cast<double>(window_.bytes());
     if (maximum_ < exact_) maximum_ = prior_ = exact_;
-    inflection_s_ = std::cbrt((maximum_ - exact_) / static_cast<double>(packet_size_) / c);
+    inflection_s_ = std::cbrt((maximum_ - exact_) / static_cast<double>(window_.packet_size()) / c);
   }
 
   void reduce(instant now, double factor) noexcept {
     recovery_start_ = now;
     reduced_by_loss_ = true;
-    const auto before = static_cast<double>(window_);
+    const auto before = static_cast<double>(window_.bytes());
     prior_ = before;
     // Section 4.7, fast convergence: a window that did not reach the last one makes room.
     maximum_ = before < maximum_ ? before * (1 + factor) / 2 : before;
-    window_ = threshold_ = std::max(static_cast<std::uint64_t>(before * factor), minimum());
+    window_.set(static_cast<std::uint64_t>(before * factor));
+    threshold_ = window_.bytes();
     epoch_running_ = false;
   }
 
   static double seconds(duration d) noexcept { return static_cast<double>(d.ns()) * 1e-9; }
 
-  std::uint64_t packet_size_;
-  std::uint64_t initial_packets_;
-  std::uint64_t window_;
+  congestion_window window_;
   std::uint64_t threshold_ = ~std::uint64_t{0};
   coupling coupling_;
   bool reduced_by_loss_ = true;
@@ -154,7 +142,6 @@ class cubic final : public congestion_control {
   double inflection_s_ = 0;  ///< K
   instant epoch_;            ///< of the last reduction's end
   bool epoch_running_ = false;
-  bool acked_any_ = false;
   std::uint64_t ecn_reductions_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "channel/congestion.hpp"
+#include "channel/congestion_window.hpp"
 
 namespace nd::core {
 namespace {
@@ -39,13 +40,10 @@ class bandwidth_filter {
 class rate_control final : public congestion_control {
  public:
   rate_control(std::uint64_t packet_size, std::uint64_t initial_packets)
-      : packet_size_(packet_size),
-        initial_packets_(initial_packets),
-        window_(packet_size * initial_packets) {}
+      : window_(packet_size, initial_packets) {}
 
   void on_ack(const congestion_ack& ack) noexcept override {
     srtt_ = ack.smoothed_rtt;
-    acked_any_ = true;
     bandwidth_.on_sample(ack.delivery);
     round_bytes_ += ack.bytes;
     round_ce_ += std::min(ack.ce_bytes, ack.bytes);
@@ -59,17 +57,17 @@ class rate_control final : public congestion_control {
   bool on_loss(const congestion_loss& loss) noexcept override {
     round_lost_ += loss.bytes;
     if (!loss.persistent) return false;
-    window_ = minimum();
+    window_.set(window_.minimum());
     return true;
   }
 
-  std::uint64_t window() const noexcept override { return window_; }
+  std::uint64_t window() const noexcept override { return window_.bytes(); }
 
   std::uint64_t pacing_rate() const noexcept override {
     if (bandwidth_.maximum() == 0) return 0;
     // Not slower than the smallest window: where a link loses more than probing sends in addition,
     // samples alone would lead to nothing.
-    const double least = static_cast<double>(minimum()) * 1e9 /
+    const double least = static_cast<double>(window_.minimum()) * 1e9 /
                          static_cast<double>(std::max(srtt_, duration(1)).ns());
     return static_cast<std::uint64_t>(
         std::max(pacing_gain() * static_cast<double>(bandwidth_.maximum()), least));
@@ -77,12 +75,7 @@ class rate_control final : public congestion_control {
 
   std::uint64_t ecn_reductions() const noexcept override { return ecn_reductions_; }
 
-  void set_packet_size(std::uint64_t bytes) noexcept override {
-    if (!acked_any_ && window_ == packet_size_ * initial_packets_)
-      window_ = bytes * initial_packets_;
-    packet_size_ = bytes;
-    window_ = std::max(window_, minimum());
-  }
+  void set_packet_size(std::uint64_t bytes) noexcept override { window_.set_packet_size(bytes); }
 
   void set_sharing(unsigned channels) noexcept override { sharing_ = std::max(channels, 1U); }
 
@@ -109,7 +102,6 @@ class rate_control final : public congestion_control {
   static constexpr int most_rounds_down = 8;
   static constexpr std::uint64_t unbounded = ~std::uint64_t{0};
 
-  std::uint64_t minimum() const noexcept { return 2 * packet_size_; }
   std::uint64_t product(double gain) const noexcept {
     return static_cast<std::uint64_t>(gain * static_cast<double>(bandwidth_.maximum()) *
                                       static_cast<double>(minimum_rtt_.ns()) * 1e-9);
@@ -174,7 +166,7 @@ class rate_control final : public congestion_control {
     if (bound_ == unbounded && marked == 0) return;
     alpha_ = alpha_ * (1 - g) + g * marked;
     if (marked == 0) {
-      bound_ += std::max<std::uint64_t>(packet_size_ / sharing_, 1);
+      bound_ += std::max<std::uint64_t>(window_.packet_size() / sharing_, 1);
       if (bound_ > product(2 * headroom)) bound_ = unbounded;
       return;
     }
@@ -184,7 +176,7 @@ class rate_control final : public congestion_control {
 
   void reduce_bound(double factor) noexcept {
     const auto reduced = factor * static_cast<double>(std::min(bound_, round_in_flight_));
-    bound_ = std::max(static_cast<std::uint64_t>(reduced), minimum());
+    bound_ = std::max(static_cast<std::uint64_t>(reduced), window_.minimum());
   }
 
   void watch_round_trip(const congestion_ack& ack) noexcept {
@@ -212,7 +204,7 @@ class rate_control final : public congestion_control {
         return;
       case phase::up:
         if (ack.now - entered_ < minimum_rtt_) return;
-        if (in_flight >= std::min(product(1 + probing / sharing_), window_) ||
+        if (in_flight >= std::min(product(1 + probing / sharing_), window_.bytes()) ||
             rounds_in_phase_ >= 3)
           enter(phase::down, ack.now);
         return;
@@ -245,27 +237,22 @@ class rate_control final : public congestion_control {
   }
 
   void grow(std::uint64_t acked) noexcept {
+    std::uint64_t wanted = window_.bytes() + acked;
     if (!filled_) {
-      window_ += acked;
       if (bandwidth_.maximum() > 0)
-        window_ =
-            std::min(window_, std::max(product(startup_gain), initial_packets_ * packet_size_));
+        wanted = std::min(wanted, std::max(product(startup_gain), window_.initial()));
+    } else if (phase_ == phase::probe_rtt) {
+      wanted = std::min(wanted, product(0.5));
     } else {
-      const std::uint64_t target =
-          phase_ == phase::probe_rtt
-              ? product(0.5)
-              : product(1 + (headroom - 1) / sharing_) + 2 * packet_size_ / sharing_;
-      window_ = std::min(window_ + acked, target);
+      const std::uint64_t probing_room = 2 * window_.packet_size() / sharing_;
+      wanted = std::min(wanted, product(1 + (headroom - 1) / sharing_) + probing_room);
     }
-    window_ = std::max(std::min(window_, bound_), minimum());
+    window_.set(std::min(wanted, bound_));
   }
 
-  std::uint64_t packet_size_;
-  std::uint64_t initial_packets_;
-  std::uint64_t window_;
+  congestion_window window_;
   unsigned sharing_ = 1;
   duration srtt_{0};
-  bool acked_any_ = false;
 
   bandwidth_filter bandwidth_;
   duration minimum_rtt_;

@@ -16,17 +16,21 @@ inline mac_address made_mac(std::size_t i) noexcept {
   return {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i + 1)};
 }
 
+inline core::host_address made_address(std::size_t i, bool udp) noexcept {
+  return {.ip = made_ip(i),
+          .prefix = 24,
+          .mac = made_mac(i),
+          .udp = udp,
+          .ip_protocol = 19,
+          .udp_port = 9019};
+}
+
 /// Without neighbours, epoch, key and seed.
 inline core::host_config made_config(std::size_t i, const settings& values, host_pools& pools) {
   core::host_config c;
   c.name = "made" + std::to_string(i);
   c.values = values;
-  c.address = {.ip = made_ip(i),
-               .prefix = 24,
-               .mac = made_mac(i),
-               .udp = values.encap == "udp",
-               .ip_protocol = 19,
-               .udp_port = 9019};
+  c.address = made_address(i, values.encap == "udp");
   c.rx_pool = pools.rx();
   c.tx_pool = pools.tx();
   c.packet_pool = pools.packets();
