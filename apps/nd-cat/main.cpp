@@ -55,6 +55,9 @@ struct options {
   }
 };
 
+// Between looks at what is not the library's: a signal, a pipe.
+constexpr std::chrono::milliseconds longest_wait{1};
+
 std::optional<nd_stream> accept_one(nd::runtime& rt, std::uint16_t port) {
   nd_listener listener(rt, port);
   while (!stop_requested()) {
@@ -71,7 +74,7 @@ std::optional<nd_stream> connect_to(nd::runtime& rt, const options& o) {
     nd_stream stream(rt, o.peer, nd::traffic_class::throughput);
     io_status status = io_status::would_block;
     while (!stop_requested() && (status = stream.connect_status()) == io_status::would_block) {
-      rt.poll();
+      rt.wait_for(longest_wait);
     }
     if (status == io_status::ok) return stream;
     if (stop_requested()) break;
@@ -80,7 +83,7 @@ std::optional<nd_stream> connect_to(nd::runtime& rt, const options& o) {
       throw std::system_error(stream.error(), to_string(o.peer));
     }
     const clock::time_point next = clock::now() + std::chrono::milliseconds(50);
-    while (!stop_requested() && clock::now() < next) rt.poll();
+    while (!stop_requested() && clock::now() < next) rt.wait_for(longest_wait);
   }
   return std::nullopt;
 }
@@ -90,15 +93,21 @@ std::string copy(nd::runtime& rt, nd_stream& stream, source& from, sink& to, dig
   transfer<nd_stream> t(stream, from, to, hashes);
   progress shown(from.size());
   bool goes_on = true;
+  bool moving = true;
   while (!stop_requested() && goes_on) {
-    rt.poll();
+    const moved before = t.bytes();
+    if (moving)
+      rt.poll();
+    else
+      rt.wait_for(longest_wait);
     goes_on = t.step();
+    moving = t.bytes() != before;
     shown.turn(t.bytes());
   }
   // The peer may have ended first, and our last bytes be still on their way.
   std::string wrong = t.error();
   while (!stop_requested() && wrong.empty() && stream.unacknowledged() != 0) {
-    rt.poll();
+    rt.wait_for(longest_wait);
     if (stream.connect_status() == io_status::failed) {
       wrong = stream.peer() + ": " + stream.error().message();
     }

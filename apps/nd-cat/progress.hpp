@@ -11,6 +11,7 @@ namespace nd::apps::cat {
 struct moved {
   std::uint64_t sent = 0;
   std::uint64_t received = 0;
+  bool operator==(const moved&) const noexcept = default;
 };
 
 /// "sent N bytes, received M bytes in S s, G Gbit/s"; the rate is that of both directions together.

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "nd-echo/batches.hpp"
 #include "nd-echo/client_connection.hpp"
@@ -70,7 +71,8 @@ class message_lane : public lane_base<Net> {
       : base(net, o, seed, deadline, write_size(o)),
         size_(o.size),
         depth_(o.depth),
-        outstanding_(o.depth) {}
+        outstanding_(o.depth),
+        pause_(o.pause) {}
 
   void start(bench& b) {
     started_ = true;
@@ -84,18 +86,26 @@ class message_lane : public lane_base<Net> {
     if (ended_ || !base::dial(b) || !started_) return false;
     const typename base::connection::arrival in = connection_->receive(b);
     if (in.payload != 0) on_echo(b, in.payload);
+    if (held_back_ != 0 && b.clock.refresh() >= resume_)
+      send(std::exchange(held_back_, 0), b.clock.now());
     connection_->flush(b);
     ended_ = connection_->ended();
     return in.more;
   }
 
   void stop(bench& b) {
+    held_back_ = 0;
     if (!base::stoppable()) return;
     connection_->finish();
     connection_->flush(b);
   }
 
  private:
+  void send(std::uint64_t messages, turn_clock::time_point now) {
+    connection_->queue(messages * size_);
+    outstanding_.push(messages, now);
+  }
+
   // More than this in one write gains nothing, and would only fall out of the cache.
   static std::size_t write_size(const options& o) {
     constexpr std::uint64_t enough = std::uint64_t{1} << 20;
@@ -113,14 +123,18 @@ class message_lane : public lane_base<Net> {
       b.record(sent, count, size_);
     });
     if (stopping_) return;
-    connection_->queue(done * size_);
-    outstanding_.push(done, now);
+    if (pause_.count() == 0) return send(done, now);
+    held_back_ += done;
+    resume_ = now + pause_;
   }
 
   std::uint64_t size_;
   std::uint64_t depth_;
   batches outstanding_;
   std::uint64_t partial_ = 0;  // bytes of a message that has not come back whole
+  std::chrono::nanoseconds pause_;
+  std::uint64_t held_back_ = 0;  // messages, until the pause is over
+  turn_clock::time_point resume_;
 };
 
 /// stream: writes blocks as fast as they are taken. What counts is what the server reports.

@@ -73,6 +73,9 @@ option_parser::option_parser(CLI::App& app, bool demo)
   duration_->group(group);
   add_duration(app, "--warmup", o.warmup, "how long to run before measuring (default 0.5 s)")
       ->group(group);
+  add_duration(app, "--pause", o.pause,
+               "rr: wait this long between round trips, to see what a rare message finds")
+      ->group(group);
   add_duration(app, "--wait", o.wait, "how long to try until the server is there (default 5 s)")
       ->group(group);
   app.add_flag("--verify", o.verify, "check every byte, at both ends")->group(group);
@@ -96,6 +99,8 @@ std::string option_parser::finish() {
   } else {
     o = for_mode(o, o.mode);
   }
+  if (o.pause.count() != 0 && (o.role != role::client || o.mode != mode::rr))
+    return "--pause goes with --client and --mode rr";
   if (o.duration <= std::chrono::nanoseconds(0)) return "--duration must be more than 0";
   return {};
 }

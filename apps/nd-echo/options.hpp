@@ -33,6 +33,7 @@ struct options {
   std::chrono::nanoseconds duration{std::chrono::seconds(5)};
   std::chrono::nanoseconds warmup{std::chrono::milliseconds(500)};
   std::chrono::nanoseconds interval{0};  ///< zero: no lines while it runs
+  std::chrono::nanoseconds pause{0};     ///< rr: between round trips
   std::chrono::nanoseconds wait{std::chrono::seconds(5)};
   bool verify = false;
   bool once = false;

@@ -1,6 +1,7 @@
 // The runtime: EAL, device, and the loop that drives the stack.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -65,6 +66,12 @@ class runtime {
   /// how many requests of sockets were served; 0 means that there was nothing to do. Does nothing
   /// in lcore mode. Never blocks.
   std::size_t poll();
+
+  /// For loops over non-blocking sockets that found nothing to do: polls until a turn had something
+  /// to do, for at most `most`, and passes the time in between as the setting `idle` says. Returns
+  /// what poll() would, 0 when the time is over or after interrupt(). In lcore mode it waits for the
+  /// lcore's next turn of that kind.
+  std::size_t wait_for(std::chrono::nanoseconds most);
 
   /// Makes every blocking call of this runtime, now and from now on, return errc::interrupted.
   /// Async-signal-safe: meant for a SIGINT handler.

@@ -57,6 +57,16 @@ void process::signal(int number) const {
   if (status_ < 0) kill(pid_, number);
 }
 
+std::chrono::nanoseconds process::cpu_time() const {
+  std::chrono::nanoseconds sum{0};
+  const std::string tasks = "/proc/" + std::to_string(pid_) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    std::int64_t ns = 0;
+    if (std::ifstream(task.path() / "schedstat") >> ns) sum += std::chrono::nanoseconds(ns);
+  }
+  return sum;
+}
+
 int process::wait(std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (status_ < 0) {

@@ -39,6 +39,8 @@ class process {
   process& operator=(const process&) = delete;
 
   void signal(int number) const;
+  /// What its threads have used of CPUs so far.
+  std::chrono::nanoseconds cpu_time() const;
   /// The exit status once it has ended (128 + n after signal n); -1 if it still runs after `limit`.
   int wait(std::chrono::milliseconds limit = std::chrono::seconds(60));
 

@@ -34,6 +34,9 @@ const std::vector<std::string>& runtime::args() const noexcept {
 std::size_t runtime::poll() {
   return impl_->inline_mode() ? impl_->poll() : 0;
 }
+std::size_t runtime::wait_for(std::chrono::nanoseconds most) {
+  return impl_->wait_for(duration(most.count()));
+}
 void runtime::interrupt() noexcept {
   impl_->interrupt();
 }

@@ -134,6 +134,8 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   host.tx_pool = tx_pool_.get();
   host.packet_pool = packet_pool_.get();
   host_ = std::make_unique<core::host>(host, *port_, now());
+  idle_mode_ = pmd::idle_mode_of(values_.idle);
+  idle_.emplace(idle_mode_);
   if (!inline_mode())
     pmd::launch_on_lcore(static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
 }
@@ -143,6 +145,7 @@ runtime_impl::~runtime_impl() {
     finish();
   } else {
     stopping_.store(true, std::memory_order_release);
+    idle_->wake();
     pmd::wait_for_lcore(static_cast<unsigned>(values_.io_lcore));
   }
   host_.reset();
@@ -152,7 +155,12 @@ runtime_impl::~runtime_impl() {
 
 int runtime_impl::lcore_loop(void* self) {
   auto& rt = *static_cast<runtime_impl*>(self);
-  while (!rt.stopping_.load(std::memory_order_acquire)) rt.turn();
+  while (!rt.stopping_.load(std::memory_order_acquire)) {
+    if (rt.turn() == 0)
+      rt.rest(instant::never());
+    else
+      rt.turns_.announce(rt.turned_);
+  }
   rt.finish();
   return 0;
 }
@@ -175,9 +183,10 @@ void runtime_impl::finish() {
 
 /// One turn of the loop, and what a person should hear of it.
 std::size_t runtime_impl::turn() {
-  const instant start = now();
+  const instant start = turned_ = now();
   const std::size_t pushed = host_->push(start);
   const std::size_t served = pushed + host_->pull(pushed > 0 ? now() : start);
+  if (served > 0) idle_->busy();
   if (host_->has_events()) [[unlikely]] {
     for (const event& e : host_->take_events()) {
       const log_line line = describe(e, values_.ip);
@@ -185,6 +194,34 @@ std::size_t runtime_impl::turn() {
     }
   }
   return served;
+}
+
+/// Passes the time after a turn that found nothing to do.
+void runtime_impl::rest(instant deadline) noexcept {
+  idle_->rest(turned_, [&] {
+    return stopping_.load(std::memory_order_relaxed) ? turned_
+                                                     : earlier(deadline, host_->next_deadline());
+  });
+}
+
+/// The same for an application's thread, which has found nothing since the loop's turn `turns`.
+void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
+  if (inline_mode()) return rest(deadline);
+  // Bounded: a signal handler of another thread may call interrupt() right before this sleeps.
+  constexpr duration longest = duration::milliseconds(100);
+  const instant start = now();
+  pmd::pass_time(idle_mode_, start - turns_.last(),
+                 [&] { turns_.wait(turns, std::min(deadline - start, longest)); });
+}
+
+std::size_t runtime_impl::wait_for(duration most) {
+  const instant deadline = now() + most;
+  const std::uint32_t turns = turns_.value();
+  for (;;) {
+    const std::size_t served = inline_mode() ? turn() : turns_.value() - turns;
+    if (served > 0 || interrupted() || now() >= deadline) return served;
+    rest(turns, deadline);
+  }
 }
 
 std::size_t runtime_impl::poll() {

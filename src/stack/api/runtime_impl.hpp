@@ -12,6 +12,7 @@
 #include "nd/runtime.hpp"
 #include "pmd_glue/clock.hpp"
 #include "pmd_glue/eal.hpp"
+#include "pmd_glue/idle.hpp"
 #include "pmd_glue/mempool.hpp"
 #include "pmd_glue/ring_end.hpp"
 #include "pmd_glue/shared_interface.hpp"
@@ -29,15 +30,21 @@ class runtime_impl {
   bool inline_mode() const noexcept { return values_.io_lcore < 0; }
   /// One turn in inline mode; elsewhere a pause.
   std::size_t poll();
+  /// As nd::runtime::wait_for().
+  std::size_t wait_for(duration most);
   instant now() const noexcept { return clock_->now(); }
 
-  void interrupt() noexcept { interrupted_.store(true, std::memory_order_relaxed); }
+  void interrupt() noexcept {
+    interrupted_.store(true, std::memory_order_relaxed);
+    turns_.wake_all();
+  }
   bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
   void clear_interrupt() noexcept { interrupted_.store(false, std::memory_order_relaxed); }
 
   /// Hands a request to the stack.
   void post(core::app_end& end, std::uint32_t requests) {
     core::post(host_->mailbox(), end, requests, [this] { poll(); });
+    if (!inline_mode()) idle_->wake();
   }
 
   /// Charges a copy of the application's to its stage, where the stack runs on its thread.
@@ -51,13 +58,15 @@ class runtime_impl {
   std::error_code wait(bool non_blocking, std::chrono::nanoseconds limit, Done&& done) {
     if (done()) return {};
     const instant deadline = limit.count() > 0 ? now() + duration(limit.count()) : instant::never();
-    do {
-      poll();
+    for (;;) {
+      const std::uint32_t turns = turns_.value();
+      const std::size_t served = poll();
       if (done()) return {};
       if (non_blocking) return errc::would_block;
       if (interrupted()) return errc::interrupted;
-    } while (deadline.is_never() || now() < deadline);
-    return errc::timed_out;
+      if (!deadline.is_never() && now() >= deadline) return errc::timed_out;
+      if (served == 0) rest(turns, deadline);
+    }
   }
 
   struct mbufs_in_use {
@@ -80,6 +89,8 @@ class runtime_impl {
  private:
   static int lcore_loop(void* self);
   std::size_t turn();
+  void rest(instant deadline) noexcept;
+  void rest(std::uint32_t turns, instant deadline) noexcept;
   void finish();
 
   std::unique_ptr<pmd::eal> eal_;  ///< goes last
@@ -95,6 +106,10 @@ class runtime_impl {
   std::unique_ptr<port> port_;
   std::unique_ptr<kernel_link> kernel_;
   std::unique_ptr<core::host> host_;
+  pmd::idle_mode idle_mode_ = pmd::idle_mode::spin;
+  std::optional<pmd::polling_idle> idle_;  ///< of the thread that runs the loop
+  instant turned_;                         ///< when its last turn began
+  pmd::turn_signal turns_;                 ///< in lcore mode
   stage_meter no_meter_{nullptr};
   std::atomic<bool> interrupted_{false};
   std::atomic<bool> stopping_{false};  ///< lcore mode: the loop finishes and returns

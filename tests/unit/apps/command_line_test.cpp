@@ -67,6 +67,7 @@ TEST_CASE("command line: roles, defaults, and ND options that are left alone") {
 
   CHECK(read({"--client", "10.0.0.1", "--mode", "pipeline"}).result.depth == 32);
   CHECK(read({"--server", "--size", "1K", "--size", "2K"}).result.size == 2048);
+  CHECK(read({"--client", "10.0.0.1", "--pause", "1"}).result.pause == std::chrono::seconds(1));
   CHECK(read({"--demo"}).result.duration == std::chrono::seconds(1));
   CHECK_FALSE(read({"--demo"}).result.ring);
   CHECK(read({"--demo=ring"}).result.ring);
@@ -99,6 +100,9 @@ TEST_CASE("command line: what is wrong is refused before there is an EAL") {
   for (const std::vector<std::string>& words : {std::vector<std::string>{},
                                                 {"--server", "--client", "10.0.0.1"},
                                                 {"--server", "--duration", "0"},
+                                                {"--server", "--pause", "1ms"},
+                                                {"--client", "10.0.0.1", "--mode", "stream",
+                                                 "--pause", "1ms"},
                                                 {"--demo", "--json", "-"}}) {
     CAPTURE(words);
     CHECK_FALSE(read(words).wrong.empty());

@@ -88,6 +88,20 @@ using crr = crr_lane<fake_network>;
 
 }  // namespace
 
+TEST_CASE("workload: rr with a pause makes one round trip, then none until it is over") {
+  options o = make_options(mode::rr, 64, 1);
+  o.pause = std::chrono::hours(1);
+  fixture<message> f(o, 3);
+  f.turns(100);
+  f.lane.start(f.b);
+  f.turns(20000);
+  CHECK(f.b.current.messages == 1);
+  f.lane.stop(f.b);
+  f.turns(20000);
+  CHECK(f.lane.ended());
+  CHECK(f.b.errors == 0);
+}
+
 TEMPLATE_TEST_CASE_SIG("workload: echoing modes bring every message back", "",
                        ((mode Mode, class Lane), Mode, Lane), (mode::rr, message),
                        (mode::pipeline, message), (mode::crr, crr)) {

@@ -1,0 +1,108 @@
+// What a thread does that finds nothing to do: it spins, then pauses, then sleeps.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "base/time.hpp"
+
+namespace nd::pmd {
+
+/// How far it goes (setting `idle`).
+enum class idle_mode { spin, pause, sleep };
+
+idle_mode idle_mode_of(std::string_view setting) noexcept;
+
+/// Rests the CPU for some hundred nanoseconds.
+void pause() noexcept;
+
+/// How a thread with nothing to do for `idle` passes a moment; `sleep()` is called where it may
+/// sleep.
+template <class Sleep>
+void pass_time(idle_mode mode, duration idle, Sleep&& sleep) noexcept {
+  constexpr duration before_pause = duration::microseconds(50);
+  constexpr duration before_sleep = duration::microseconds(500);
+  if (mode == idle_mode::spin || idle < before_pause) return;
+  if (mode == idle_mode::sleep && idle >= before_sleep) return sleep();
+  pause();
+}
+
+/// The rest of a thread that polls a device, which does not wake it. A sleep lasts a share of the
+/// time that it has been idle: what comes later than usual waits little longer for it.
+class polling_idle {
+ public:
+  static constexpr int sleep_share = 8;
+  /// What comes after a long silence is answered within a millisecond.
+  static constexpr duration sleep_longest = duration::microseconds(800);
+
+  explicit polling_idle(idle_mode mode);
+  ~polling_idle();
+  polling_idle(const polling_idle&) = delete;
+  polling_idle& operator=(const polling_idle&) = delete;
+
+  void busy() noexcept { since_ = instant::never(); }
+  /// There was nothing to do at `now`. A sleep is cut short by a signal or wake(); `next()` is
+  /// asked right before: until when at most, not after `now` when there is work by now.
+  template <class Next>
+  void rest(instant now, Next&& next) noexcept {
+    if (since_.is_never()) since_ = now;
+    const duration idle = now - since_;
+    pass_time(mode_, idle, [&] {
+      // Pairs with the fence in wake(): either it sees the sleeper, or the sleeper sees the work.
+      asleep_.store(true, std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      sleep(std::min({idle / sleep_share, next() - now, sleep_longest}));
+      asleep_.store(false, std::memory_order_relaxed);
+    });
+  }
+
+  /// Any thread, after it has posted work.
+  void wake() noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (asleep_.load(std::memory_order_relaxed)) [[unlikely]]
+      ring();
+  }
+
+ private:
+  void sleep(duration most) noexcept;
+  void ring() noexcept;
+
+  idle_mode mode_;
+  instant since_ = instant::never();
+  int bell_ = -1;  ///< an eventfd, with idle_mode::sleep
+  alignas(64) std::atomic<bool> asleep_{false};
+};
+
+/// Turns of the loop that had something to do, for threads that wait until one brings what they
+/// wait for.
+class turn_signal {
+ public:
+  /// Read it before looking for what is waited for.
+  std::uint32_t value() const noexcept { return turns_.load(std::memory_order_acquire); }
+
+  /// When the last one began.
+  instant last() const noexcept { return instant(last_.load(std::memory_order_relaxed)); }
+
+  /// The loop's thread, after such a turn.
+  void announce(instant began) noexcept {
+    last_.store(began.ns(), std::memory_order_relaxed);
+    turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    // Pairs with the fence in wait(): either the sleeper sees the new value, or this the sleeper.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_relaxed) > 0) [[unlikely]]
+      wake_all();
+  }
+  /// Any thread: sleeps until value() is not `seen` any more, a signal comes, or `most` has passed.
+  void wait(std::uint32_t seen, duration most) noexcept;
+  /// Async-signal-safe: ends all sleeps.
+  void wake_all() noexcept;
+
+ private:
+  alignas(64) std::atomic<std::uint32_t> turns_{0};
+  std::atomic<std::int64_t> last_{0};
+  std::atomic<std::uint32_t> sleepers_{0};
+};
+
+}  // namespace nd::pmd

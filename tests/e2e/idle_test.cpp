@@ -1,0 +1,62 @@
+// What an idle process takes of its core, and what that costs the next message.
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "memif_pair.hpp"
+
+using namespace nd::e2e;
+
+namespace {
+
+/// Share of a core over a second.
+double load(const process& p) {
+  using clock = std::chrono::steady_clock;
+  const auto before = p.cpu_time();
+  const clock::time_point start = clock::now();
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const std::chrono::duration<double> used = p.cpu_time() - before;
+  return used / (clock::now() - start);
+}
+
+}  // namespace
+
+TEST_CASE("an idle process leaves its core alone, and answers within a millisecond", "[idle]") {
+  const std::string loop = GENERATE("inline", "lcore");
+  CAPTURE(loop);
+  const memif_pair pair;
+  const words loop_words = loop == "lcore" ? words{"--set", "io_lcore=1"} : words{};
+  const std::string lcores = loop == "lcore" ? "0@(0-1),1@(0-1)" : "";
+  words server_words{"--server"};
+  words client_words{
+      "--client", memif_pair::address(true), "--pause", "400ms", "--duration", "3s", "--json", "-"};
+  for (words* w : {&server_words, &client_words})
+    w->insert(w->end(), loop_words.begin(), loop_words.end());
+  process server(pair.command("ND_ECHO", true, server_words, lcores),
+                 {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false, client_words, lcores),
+                 {.out = pair.file("client.json"), .err = pair.file("client.err")});
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // both are up by then
+  const double server_load = load(server), client_load = load(client);
+  check_end(client, 0, pair.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+  const nlohmann::json j = nlohmann::json::parse(read_file(pair.file("client.json")));
+  CAPTURE(server_load, client_load, j["latency_us"].dump());
+  CHECK(j["messages"] >= 4);
+  CHECK(j["latency_us"]["p50"] < 1000);
+  CHECK(server_load < 0.05);
+  CHECK(client_load < 0.05);
+}
+
+TEST_CASE("idle=spin never rests", "[idle]") {
+  const memif_pair pair;
+  process server(pair.command("ND_ECHO", true, {"--server", "--set", "idle=spin"}),
+                 {.err = pair.file("server.err")});
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  // Others may want the core too; who rests takes a hundredth of it.
+  CHECK(load(server) > 0.2);
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+}
