@@ -228,6 +228,7 @@ std::size_t socket_impl::put(std::span<const std::byte> bytes) noexcept {
     mbuf_ptr owned(allocate_segment(rt_.host().tx_pool()));
     rte_mbuf* const m = owned.get();
     if (m == nullptr) break;
+    segment_of(m).offset = written_ + n;
     if (rt_.host().digests()) segment_of(m).digest = wire::crc32c_start;
     const std::size_t piece = extend(m, most, bytes.subspan(n));
     if (!link_->to_stack().push(m)) break;

@@ -79,6 +79,7 @@ class segment_list {
   rte_mbuf* front() const noexcept { return head_; }
   rte_mbuf* back() const noexcept { return tail_; }
   static rte_mbuf* after(rte_mbuf* m) noexcept { return segment_of(m).next; }
+  static rte_mbuf* before(rte_mbuf* m) noexcept { return segment_of(m).prev; }
 
   void push_back(rte_mbuf* m) noexcept { insert_after(tail_, m); }
 

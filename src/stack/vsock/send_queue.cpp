@@ -17,10 +17,25 @@ std::uint32_t digest_of(std::span<const std::byte> bytes, bool digests) noexcept
 // A channel may still refer to what is queued or in flight: who gets its verdict, and finds no
 // socket, frees those.
 send_queue::~send_queue() {
+  aside_.clear();
   while (rte_mbuf* m = list_.pop_front()) {
     const segment_state state = segment_of(m).state;
     if (state == segment_state::unsent || state == segment_state::lost) rte_pktmbuf_free(m);
   }
+}
+
+void send_queue::insert(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept {
+  if (segment_of(m).offset != end_) return keep_aside(m);
+  append(m, max_payload, digests);
+  while (!aside_.empty() && segment_of(aside_.front()).offset == end_)
+    append(aside_.pop_front(), max_payload, digests);
+}
+
+void send_queue::keep_aside(rte_mbuf* m) noexcept {
+  rte_mbuf* before = aside_.back();
+  while (before != nullptr && segment_of(before).offset > segment_of(m).offset)
+    before = segment_list::before(before);
+  aside_.insert_after(before, m);
 }
 
 void send_queue::append(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept {
@@ -38,7 +53,6 @@ void send_queue::append(rte_mbuf* m, std::uint32_t max_payload, bool digests) no
       return;
     }
   }
-  s.offset = end_;
   s.state = segment_state::unsent;
   end_ += s.length;
   list_.push_back(m);

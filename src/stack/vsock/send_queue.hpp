@@ -8,7 +8,8 @@
 namespace nd::core {
 
 /// Holds segments in offset order: first what is in flight or lost (the retransmit queue), then
-/// what was never sent (the write queue).
+/// what was never sent (the write queue). Dcopy lcores finish in any order: what comes before the
+/// bytes in front of it is kept aside until they are there.
 class send_queue {
  public:
   /// A segment that may still grow takes later ones of at most this many bytes by copy.
@@ -20,8 +21,9 @@ class send_queue {
   send_queue(const send_queue&) = delete;
   send_queue& operator=(const send_queue&) = delete;
 
-  /// Takes a segment whose length and digest are set. `max_payload` bounds merging.
-  void append(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept;
+  /// Takes a segment whose offset, length and digest are set; its bytes were not there before.
+  /// `max_payload` bounds merging.
+  void insert(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept;
 
   /// What to send now: a lost segment, else new bytes up to offset `grant`. Null when there is
   /// none. The caller sends it: it is `queued` from here on. One longer than `max_payload` or the
@@ -41,7 +43,7 @@ class send_queue {
   void on_acked(rte_mbuf* m) noexcept;
   void on_lost(rte_mbuf* m) noexcept;
 
-  /// Offset behind the last byte written.
+  /// Offset up to which all bytes are there.
   std::uint64_t end() const noexcept { return end_; }
   /// Offset of the first byte never sent.
   std::uint64_t unsent_offset() const noexcept {
@@ -53,10 +55,13 @@ class send_queue {
 
  private:
   bool may_send_new(std::uint64_t grant) const noexcept;
+  void append(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept;
+  void keep_aside(rte_mbuf* m) noexcept;
   bool cut(rte_mbuf* m, std::uint32_t length, bool digests, rte_mempool* reserve) noexcept;
   void find_next_lost(rte_mbuf* from) noexcept;
 
   segment_list list_;
+  segment_list aside_;  ///< sorted; begins behind end_
   rte_mbuf* first_unsent_ = nullptr;
   rte_mbuf* first_lost_ = nullptr;
   std::uint64_t end_;

@@ -77,8 +77,9 @@ socket_outcome socket::on_requests(instant now, std::uint32_t requests,
 
 void socket::ingest(std::uint32_t max_payload) noexcept {
   while (rte_mbuf* m = link_->to_stack().pop()) {
+    segment_of(m).offset += environment_.first_offset;
     if (may_write(state_))
-      send_.append(m, max_payload, environment_.digests);
+      send_.insert(m, max_payload, environment_.digests);
     else
       rte_pktmbuf_free(m);
   }

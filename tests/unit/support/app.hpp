@@ -78,6 +78,7 @@ class app_socket {
       const auto piece = bytes.subspan(
           n, std::min<std::size_t>(bytes.size() - n, std::min<std::size_t>(most, tx_capacity(m))));
       segment& s = segment_of(m);
+      s.offset = written_ + n;
       s.length = static_cast<std::uint32_t>(piece.size());
       if (host_->digests())
         s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);

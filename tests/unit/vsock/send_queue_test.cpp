@@ -41,7 +41,8 @@ class writer {
   void append(std::size_t bytes, std::uint32_t max_payload) {
     rte_mbuf* m = pool_.segment(nd::test::stream_bytes(written_, bytes));
     if (digests_) segment_of(m).digest = digest_of(m);
-    queue_->append(m, max_payload, digests_);
+    segment_of(m).offset = written_;
+    queue_->insert(m, max_payload, digests_);
     written_ += bytes;
     REQUIRE(queue_->end() == written_);
   }
@@ -222,4 +223,65 @@ TEST_CASE("without an mbuf for the rest, a cut waits and loses nothing", "[send_
   REQUIRE(segment_of(w.next(5000, 1000)).length == 400);
   while (w.in_flight() > 0) w.resolve(0, true);
   CHECK(w.queue().empty());
+}
+
+TEST_CASE("segments may come in any order: what is contiguous can be sent", "[send_queue]") {
+  const auto seed = static_cast<std::uint64_t>(GENERATE(1, 2, 3));
+  nd::rng random(seed);
+  nd::test::pool pool;
+  send_queue queue;
+  struct piece {
+    std::uint64_t offset;
+    std::size_t bytes;
+  };
+  std::vector<piece> pieces;
+  std::uint64_t end = 0;
+  for (int i = 0; i < 200; ++i) {
+    pieces.push_back({end, 1 + random.below(1'400)});
+    end += pieces.back().bytes;
+  }
+  // As far out of order as some dcopy lcores can be.
+  for (std::size_t i = 0; i + 1 < pieces.size(); ++i)
+    std::swap(pieces[i], pieces[std::min<std::size_t>(i + random.below(16), pieces.size() - 1)]);
+  std::map<std::uint64_t, std::uint64_t> there;
+  std::uint64_t sent = 0;
+  for (const piece& p : pieces) {
+    rte_mbuf* m = pool.segment(nd::test::stream_bytes(p.offset, p.bytes));
+    segment_of(m).digest = digest_of(m);
+    segment_of(m).offset = p.offset;
+    queue.insert(m, 1'400, true);
+    there[p.offset] = p.offset + p.bytes;
+    std::uint64_t contiguous = 0;
+    for (const auto& [from, to] : there) {
+      if (from != contiguous) break;
+      contiguous = to;
+    }
+    REQUIRE(queue.end() == contiguous);
+    while (rte_mbuf* next = queue.next(~std::uint64_t{0}, 1'400, true, nullptr)) {
+      const nd::segment s = segment_of(next);
+      REQUIRE(s.offset == sent);
+      REQUIRE(s.digest == digest_of(next));
+      REQUIRE(std::ranges::equal(std::span(nd::tx_payload(next), s.length),
+                                 nd::test::stream_bytes(s.offset, s.length)));
+      sent += s.length;
+      queue.on_acked(next);
+    }
+    REQUIRE(sent == contiguous);
+  }
+  CHECK(sent == end);
+  CHECK(pool.in_use() == 0);
+}
+
+TEST_CASE("what was kept aside goes with the queue", "[send_queue]") {
+  nd::test::pool pool;
+  {
+    send_queue queue;
+    for (const std::uint64_t offset : {300U, 100U, 200U}) {
+      rte_mbuf* m = pool.segment(nd::test::stream_bytes(offset, 50));
+      segment_of(m).offset = offset;
+      queue.insert(m, 1'400, false);
+    }
+    CHECK(queue.all_sent());
+  }
+  CHECK(pool.in_use() == 0);
 }

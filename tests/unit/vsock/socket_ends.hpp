@@ -48,6 +48,7 @@ class socket_end {
     while (bytes > 0 && link_->to_stack().free_slots() > 0) {
       const std::size_t n = std::min<std::size_t>(bytes, socket_payload);
       rte_mbuf* m = pool_.segment(stream_bytes(written_, n));
+      segment_of(m).offset = written_;
       segment_of(m).digest = wire::crc32c(wire::crc32c_start, {tx_payload(m), n});
       REQUIRE(link_->to_stack().push(m));
       written_ += n;
