@@ -21,7 +21,7 @@ namespace nd::apps::echo {
 struct sums {
   histogram latency;
   std::uint64_t messages = 0;
-  std::uint64_t bytes = 0;  ///< stream: what the server received; else: what came back
+  std::uint64_t bytes = 0;  ///< stream, mixed: what the server received; else: what came back
 
   void merge(const sums& other) noexcept {
     latency.merge(other.latency);
@@ -41,8 +41,9 @@ class bench {
   explicit bench(std::string tool) : tool_(std::move(tool)) {}
 
   turn_clock clock;
-  bool measuring = false;  ///< warm-up is over, and the end not reached
-  sums current;            ///< since the last interval line
+  bool measuring = false;     ///< warm-up is over, and the end not reached
+  bool streams_only = false;  ///< mixed: what is echoed is not in `current.bytes`
+  sums current;               ///< since the last interval line
   std::uint64_t errors = 0;
   std::uint64_t verify_failures = 0;  ///< wrong bytes, found at either end
 
@@ -55,7 +56,7 @@ class bench {
     const auto ns = static_cast<std::uint64_t>((clock.now() - sent).count());
     for (std::uint64_t i = 0; i < count; ++i) current.latency.record(ns);
     current.messages += count;
-    current.bytes += count * size;
+    if (!streams_only) current.bytes += count * size;
   }
 
   /// Counts an error of a connection, and says so.

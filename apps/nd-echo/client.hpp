@@ -28,9 +28,18 @@ class client {
     const std::uint64_t seed = std::uint64_t{entropy()} << 32;
     const auto deadline = bench_.clock.refresh() + o.wait;
     // Seeds of lanes are far apart: crr counts up from its own.
-    for (std::uint64_t i = 0; i < o.connections; ++i) {
-      lanes_.emplace_back(net, o, seed + (i << 48) + 1, deadline);
+    const auto add = [&](const options& lane) {
+      lanes_.emplace_back(net, lane, seed + (lanes_.size() << 48) + 1, deadline);
+    };
+    options all = o;
+    if (o.mode == mode::mixed) {
+      bench_.streams_only = true;
+      all.mode = mode::rr;
+      add(all);
+      all.mode = mode::stream;
+      all.size = o.block;
     }
+    for (std::uint64_t i = 0; i < o.connections; ++i) add(all);
   }
 
   /// Fills all but what only the caller knows (tool, encap, counters).
@@ -135,6 +144,7 @@ summary run_client(Net& net, const options& o, const output& out, const std::str
   switch (o.mode) {
     case mode::stream: return client<Net, stream_lane<Net>>(net, o, out, tool).run();
     case mode::crr: return client<Net, crr_lane<Net>>(net, o, out, tool).run();
+    case mode::mixed: return client<Net, mixed_lane<Net>>(net, o, out, tool).run();
     case mode::rr:
     case mode::pipeline: break;
   }

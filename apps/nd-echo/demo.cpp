@@ -42,7 +42,7 @@ class demo {
       : options_(o), passed_on_(std::move(passed_on)), cpus_(choose_cpus()) {}
 
   int run() {
-    for (const mode m : {mode::rr, mode::pipeline, mode::stream, mode::crr}) {
+    for (const mode m : {mode::rr, mode::pipeline, mode::stream, mode::crr, mode::mixed}) {
       if (const int code = run_mode(m); code != exit_good) return code;
       if (stop_requested()) break;
     }

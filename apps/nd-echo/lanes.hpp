@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <utility>
+#include <variant>
 
 #include "nd-echo/batches.hpp"
 #include "nd-echo/client_connection.hpp"
@@ -171,6 +173,51 @@ class stream_lane : public lane_base<Net> {
   std::uint64_t size_;
   std::uint64_t counted_ = 0;  // of what the server confirmed
   unsigned turns_ = 0;
+};
+
+/// mixed: rr or stream, as its options say.
+template <network Net>
+class mixed_lane {
+ public:
+  mixed_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline) {
+    if (o.mode == mode::stream)
+      lane_.template emplace<stream_lane<Net>>(net, o, seed, deadline);
+    else
+      lane_.template emplace<message_lane<Net>>(net, o, seed, deadline);
+  }
+
+  bool ready() const noexcept {
+    return visit([](const auto& lane) { return lane.ready(); });
+  }
+  bool ended() const noexcept {
+    return visit([](const auto& lane) { return lane.ended(); });
+  }
+  void give_up(bench& b, std::string_view why) {
+    visit([&](auto& lane) { lane.give_up(b, why); });
+  }
+  void start(bench& b) {
+    visit([&](auto& lane) { lane.start(b); });
+  }
+  bool step(bench& b) {
+    return visit([&](auto& lane) { return lane.step(b); });
+  }
+  void stop(bench& b) {
+    visit([&](auto& lane) { lane.stop(b); });
+  }
+
+ private:
+  template <class F>
+  auto visit(F&& f) {
+    auto* const messages = std::get_if<message_lane<Net>>(&lane_);
+    return messages != nullptr ? f(*messages) : f(*std::get_if<stream_lane<Net>>(&lane_));
+  }
+  template <class F>
+  auto visit(F&& f) const {
+    const auto* const messages = std::get_if<message_lane<Net>>(&lane_);
+    return messages != nullptr ? f(*messages) : f(*std::get_if<stream_lane<Net>>(&lane_));
+  }
+
+  std::variant<std::monostate, message_lane<Net>, stream_lane<Net>> lane_;
 };
 
 /// crr: connect, one exchange, close by both ends. The latency is that of the whole cycle.

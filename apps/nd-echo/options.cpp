@@ -12,6 +12,7 @@ std::string_view to_string(mode m) noexcept {
     case mode::stream: return "stream";
     case mode::pipeline: return "pipeline";
     case mode::crr: return "crr";
+    case mode::mixed: return "mixed";
   }
   return "none";
 }
@@ -55,12 +56,17 @@ option_parser::option_parser(CLI::App& app, bool demo)
   app.add_option(
          "--mode", mode_,
          "rr: ping-pong (default); stream: client sends, server consumes; pipeline: --depth "
-         "messages outstanding; crr: connect, one exchange, close")
-      ->type_name("rr|stream|pipeline|crr")
-      ->check(CLI::IsMember({"rr", "stream", "pipeline", "crr"}))
+         "messages outstanding; crr: connect, one exchange, close; mixed: one connection "
+         "ping-pongs, "
+         "beside it --connections stream")
+      ->type_name("rr|stream|pipeline|crr|mixed")
+      ->check(CLI::IsMember({"rr", "stream", "pipeline", "crr", "mixed"}))
       ->group(group);
   add_size(app, "--size", o.size, 1, size_max,
            "bytes a message (default 64), or a block of the stream (65536)")
+      ->group(group);
+  add_size(app, "--block", o.block, 1, size_max,
+           "mixed: bytes of a block of its streams (default 65536)")
       ->group(group);
   add_size(app, "--connections", o.connections, 1, 10000, "connections at a time (default 1)")
       ->group(group);
@@ -90,7 +96,7 @@ std::string option_parser::finish() {
   o.ring = demo_ == "ring";
   if (client_) o.peer = *client_;
 
-  for (const mode m : {mode::rr, mode::stream, mode::pipeline, mode::crr}) {
+  for (const mode m : {mode::rr, mode::stream, mode::pipeline, mode::crr, mode::mixed}) {
     if (mode_ == to_string(m)) o.mode = m;
   }
   if (o.role == role::demo) {

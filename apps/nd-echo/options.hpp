@@ -14,8 +14,8 @@ namespace nd::apps::echo {
 
 enum class role : std::uint8_t { server, client, demo };
 
-/// The values go over the wire (protocol.hpp).
-enum class mode : std::uint8_t { rr = 1, stream = 2, pipeline = 3, crr = 4 };
+/// The values go over the wire (protocol.hpp), but for mixed: its connections are rr and stream.
+enum class mode : std::uint8_t { rr = 1, stream = 2, pipeline = 3, crr = 4, mixed = 5 };
 
 std::string_view to_string(mode m) noexcept;
 
@@ -27,9 +27,10 @@ struct options {
   host_port peer;  ///< of the client: where to connect
   std::uint16_t port = 4000;
   echo::mode mode = mode::rr;
-  std::uint64_t size = 0;  ///< bytes of a message, or of a block of the stream
-  std::uint64_t connections = 1;
-  std::uint64_t depth = 32;  ///< messages outstanding: as given for pipeline, 1 for rr and crr
+  std::uint64_t size = 0;         ///< bytes of a message, or of a block of the stream
+  std::uint64_t block = 65536;    ///< mixed: bytes of a block of its streams
+  std::uint64_t connections = 1;  ///< mixed: streams, beside the one that ping-pongs
+  std::uint64_t depth = 32;       ///< messages outstanding: as given for pipeline, 1 for rr and crr
   std::chrono::nanoseconds duration{std::chrono::seconds(5)};
   std::chrono::nanoseconds warmup{std::chrono::milliseconds(500)};
   std::chrono::nanoseconds interval{0};  ///< zero: no lines while it runs

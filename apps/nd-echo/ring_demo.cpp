@@ -15,7 +15,7 @@
 namespace nd::apps::echo {
 namespace {
 
-constexpr std::array modes{mode::rr, mode::pipeline, mode::stream, mode::crr};
+constexpr std::array modes{mode::rr, mode::pipeline, mode::stream, mode::crr, mode::mixed};
 
 /// One party of a barrier, until it goes.
 class party {

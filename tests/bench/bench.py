@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import figures
+import mixed
 import network
 import report
 import shapes
@@ -29,7 +30,7 @@ from processes import ROOT, Failed, Load
 from ways import Runner, Way
 
 TRANSPORTS = ("memif", "af_xdp", "af_packet")
-PARTS = (*TRANSPORTS, "loss", "tools")
+PARTS = (*TRANSPORTS, "mixed", "loss", "tools")
 MODES = ("rr", "pipeline", "stream", "crr")
 LOSSES = (0, 0.001, 0.01, 0.05, 0.1)
 # Less is no median of a ping-pong, but a machine that is too busy.
@@ -60,6 +61,7 @@ class Bench:
         self.kernel = {}     # name -> title
         self.left_out = []
         self.loss = {}
+        self.mixed = []
         self.tool_checks = []
         self.complete = False
         self.began = time.monotonic()
@@ -144,6 +146,8 @@ class Bench:
             pairs, kernels = self.prepare(net)
             if "tools" in parts:
                 self.run_tools()
+            if "mixed" in parts:
+                self.run_mixed()
             if "loss" in parts:
                 self.run_loss(net)
             if pairs:
@@ -184,6 +188,33 @@ class Bench:
             self.tables.append((transport, {"nd": pair[0].name, "raw": pair[1].name}, names))
         self.kernel = {k.name: k.title for k in kernels}
         return pairs, kernels
+
+    def run_mixed(self):
+        streams = mixed.QUICK_STREAMS if self.options.quick else mixed.STREAMS
+        found = {}
+        try:
+            for turn in range(self.options.turns):
+                for key, shape in mixed.runs_of(streams):
+                    line = []
+                    for way in mixed.ways():
+                        result = (self.client_of(way, shape) or self.client_of(way, shape))
+                        if result is None:
+                            continue
+                        found.setdefault((way.name, key), []).append(result)
+                        latency = result["latency_us"]
+                        line.append(f"{way.name} {report.number(result['goodput_gbps'])} Gbit/s, "
+                                    f"{report.number(latency['p50'])} and "
+                                    f"{report.number(latency['p99'])} us")
+                    say(f"{turn + 1}/{self.options.turns} {shape.name}  {'  '.join(line)}")
+        finally:
+            self.mixed = mixed.rows(found, streams)
+
+    def client_of(self, way, shape):
+        try:
+            return self.runner.run(way, shape)[1]
+        except Failed as error:
+            self.fail(way.name, shape.name, error)
+            return None
 
     def run_loss(self, net):
         why = network.missing() or network.loss_missing()
@@ -287,8 +318,8 @@ class Bench:
             "loss_turns": self.options.loss_turns, "loss_duration_s": self.options.loss_duration,
             "machine": report.machine(self.cpus, self.runner.hugepages),
             "others_cpu": others_cpu, "kernel_ways": self.kernel, "rows": rows, "limits": limits,
-            "loss": self.loss, "tools": self.tool_checks,
-            "targets": figures.check_targets(rows, self.loss),
+            "loss": self.loss, "mixed": self.mixed, "tools": self.tool_checks,
+            "targets": figures.check_targets(rows, self.loss) + mixed.targets(self.mixed),
             "failures": self.failures, "left_out": self.left_out,
         }
 

@@ -8,6 +8,7 @@ import unittest
 
 import bench
 import figures
+import mixed
 import report
 import shapes
 import tools
@@ -27,6 +28,17 @@ def nd_result(packets, payload, **cycles):
     counters = {"rx_packets": packets // 2, "tx_packets": packets - packets // 2,
                 "payload_bytes_sent": payload, "payload_bytes_received": 0}
     return {"counters": counters | {f"cycles_{stage}": n for stage, n in cycles.items()}}
+
+
+def client(gbps, p50=None, p99=None):
+    return {"goodput_gbps": gbps, "latency_us": {"p50": p50, "p99": p99, "p99_9": p99}}
+
+
+MIXED = mixed.rows({
+    ("nd_memif", "alone"): [client(1, 2.0, 3.0)],
+    ("nd_memif", ("streams", 4)): [client(g) for g in (90, 100, 130)],
+    ("nd_memif", ("mixed", 4)): [client(g, 5.0, 18.0) for g in (70, 85, 99)],
+    ("tcp_spinning", ("mixed", 4)): [client(20, 12.0, 100.0)]}, (4,))
 
 
 def make_rows(measured, metered=None):
@@ -60,7 +72,8 @@ def example():
                     **figures.summarize(runs(100.0))}],
         "loss": loss, "tools": [{"text": "iperf3", "unit": "Gbit/s", "tool": 40.0, "peer": 38.0,
                                  "ratio": 0.95, "fair": True}],
-        "targets": figures.check_targets(rows, loss), "failures": [], "left_out": ["what (why)"],
+        "mixed": MIXED, "targets": figures.check_targets(rows, loss) + mixed.targets(MIXED),
+        "failures": [], "left_out": ["what (why)"],
     }
 
 
@@ -145,6 +158,19 @@ class Targets(unittest.TestCase):
         self.assertAlmostEqual(best["by"], 1.5 / 1.6)
         tail = self.check("memif, ping-pong 64 B: p99")
         self.assertEqual((tail["value"], tail["met"]), (3, False))
+
+    def test_mixed(self):
+        what = "memif, ping-pong 64 B beside 4 streams: "
+        self.assertEqual((self.check(what + "p50")["value"], self.check(what + "p50")["met"]),
+                         (2.5, True))
+        self.assertEqual((self.check(what + "p99 to that alone")["value"],
+                          self.check(what + "p99 to that alone")["met"]), (6, False))
+        self.assertAlmostEqual(self.check(what + "p99 to that of")["value"], 0.18)
+        self.assertAlmostEqual(self.check(what + "what the streams")["value"], 0.85)
+        self.assertTrue(all(t["met"] is None for t in mixed.targets([])))
+        line = next(line for line in report.text(example()).splitlines()
+                    if line.startswith("ND, memif  ") and "(2.50x)" in line)
+        self.assertIn("85.0 (85%)", line)
 
     def test_not_measured(self):
         for text in ("memif, stream of 64 B", "memif, pipeline 64 B, depth 32", "af_xdp, pipeline"):

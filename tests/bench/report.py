@@ -113,6 +113,20 @@ def loss_table(result):
     return [("Goodput of one stream when frames are lost; over veth but for memif", head, body, 1)]
 
 
+def mixed_table(result):
+    found = result.get("mixed", [])
+    if not found:
+        return []
+    def cell(row, what):
+        return f"{number(row[what])} ({times(row[f'{what}_times'])})"
+    body = [[r["title"], str(r["streams"]), *[cell(r, what) for what in ("p50", "p99", "p99_9")],
+             f"{number(r['gbps'])} ({percent(r['kept'])})"] for r in found]
+    head = ["ping-pong 64 B beside streams", "streams", "p50 us (to alone)", "p99 us", "p99.9 us",
+            "streams, Gbit/s (of alone)"]
+    return [("Isolation: one ping-pong beside streams of 64 KiB writes, each host on one core",
+             head, body, 1)]
+
+
 def tool_table(result):
     body = [[c["text"], c["unit"], number(c["tool"]), number(c["peer"]), times(c["ratio"]),
              "no" if c["fair"] else "YES"] for c in result["tools"]]
@@ -131,7 +145,7 @@ def target_table(result):
 
 def tables(result):
     return [*transport_tables(result), *limit_table(result), *stage_tables(result),
-            *loss_table(result), *tool_table(result), *target_table(result)]
+            *mixed_table(result), *loss_table(result), *tool_table(result), *target_table(result)]
 
 
 # ------------------------------------------------------------------------------------- as text

@@ -88,6 +88,14 @@ using crr = crr_lane<fake_network>;
 
 }  // namespace
 
+TEST_CASE("workload: what is echoed beside streams is not part of their goodput") {
+  fixture<mixed_lane<fake_network>> f(make_options(mode::rr, 64, 1), 3);
+  f.b.streams_only = true;
+  f.whole_run(200);
+  CHECK(f.b.current.messages > 0);
+  CHECK(f.b.current.bytes == 0);
+}
+
 TEST_CASE("workload: rr with a pause makes one round trip, then none until it is over") {
   options o = make_options(mode::rr, 64, 1);
   o.pause = std::chrono::hours(1);
@@ -235,7 +243,7 @@ TEST_CASE("workload: the server drops who is no client") {
 }
 
 TEST_CASE("workload: a whole client run") {
-  const mode m = GENERATE(mode::rr, mode::pipeline, mode::stream, mode::crr);
+  const mode m = GENERATE(mode::rr, mode::pipeline, mode::stream, mode::crr, mode::mixed);
   options o = make_options(m, 100, m == mode::pipeline ? 16 : 1);
   o.connections = 3;
   o.warmup = std::chrono::milliseconds(2);
