@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace nd::sim {
 namespace {
 
 struct stack {
+  std::mutex lock;  ///< tests of threads share one
   std::vector<void*> objects;
   allocation_faults faults;
 };
@@ -41,7 +43,9 @@ void destroy(rte_mempool* pool) {
 }
 
 int put(rte_mempool* pool, void* const* objects, unsigned n) {
-  auto& held = stack_of(pool).objects;
+  stack& s = stack_of(pool);
+  const std::lock_guard guard(s.lock);
+  auto& held = s.objects;
   held.insert(held.end(), objects, objects + n);
   return 0;
 }
@@ -55,6 +59,7 @@ bool fails(allocation_faults& f) {
 
 int get(rte_mempool* pool, void** objects, unsigned n) {
   stack& s = stack_of(pool);
+  const std::lock_guard guard(s.lock);
   if (s.objects.size() < n || fails(s.faults)) return -ENOBUFS;
   for (unsigned i = 0; i < n; ++i) {
     objects[i] = s.objects.back();
@@ -64,7 +69,9 @@ int get(rte_mempool* pool, void** objects, unsigned n) {
 }
 
 unsigned count(const rte_mempool* pool) {
-  return static_cast<unsigned>(stack_of(pool).objects.size());
+  stack& s = stack_of(pool);
+  const std::lock_guard guard(s.lock);
+  return static_cast<unsigned>(s.objects.size());
 }
 
 rte_mempool_ops operations() {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "unit/support/app.hpp"
@@ -22,6 +23,7 @@ struct pair_options {
   unsigned rx_mbufs = 4096;
   unsigned tx_mbufs = 4096;
   bool static_neighbors = true;
+  host_pools::maker make_pool = &host_pools::make_standard;
   std::function<void(settings&)> adjust = {};                           ///< of both hosts
   std::function<void(std::size_t, core::host_config&)> configure = {};  ///< each host
 };
@@ -166,10 +168,12 @@ class host_pair {
 
   static pools_pair* pools_for(const pair_options& o) {
     // Never destroyed: the EAL is gone by then.
-    static auto& made = *new std::map<std::array<unsigned, 3>, pools_pair>;
-    pools_pair& p = made[{o.rx_mbufs, o.tx_mbufs, o.mtu}];
+    static auto& made =
+        *new std::map<std::tuple<host_pools::maker, unsigned, unsigned, unsigned>, pools_pair>;
+    pools_pair& p = made[{o.make_pool, o.rx_mbufs, o.tx_mbufs, o.mtu}];
     for (auto& one : p)
-      if (one == nullptr) one = std::make_unique<host_pools>(o.rx_mbufs, o.tx_mbufs, o.mtu);
+      if (one == nullptr)
+        one = std::make_unique<host_pools>(o.rx_mbufs, o.tx_mbufs, o.mtu, o.make_pool);
     return &p;
   }
 

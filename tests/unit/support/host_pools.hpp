@@ -19,6 +19,11 @@ class host_pools {
   using maker = pmd::mempool_ptr (*)(const std::string& name, unsigned mbufs,
                                      std::uint32_t data_room);
 
+  static pmd::mempool_ptr make_standard(const std::string& name, unsigned mbufs,
+                                        std::uint32_t data_room) {
+    return pmd::make_mbuf_pool(name, mbufs, data_room);
+  }
+
   host_pools(unsigned rx_mbufs, unsigned tx_mbufs, std::uint16_t mtu, maker make = &make_standard)
       : rx_(make(unique_name("rx"), rx_mbufs, pmd::rx_data_room(mtu))),
         tx_(make(unique_name("tx"), tx_mbufs, pmd::tx_data_room(mtu))),
@@ -36,10 +41,6 @@ class host_pools {
   static std::string unique_name(const char* what) {
     static unsigned made = 0;
     return std::string("made-") + what + std::to_string(made++);
-  }
-  static pmd::mempool_ptr make_standard(const std::string& name, unsigned mbufs,
-                                        std::uint32_t data_room) {
-    return pmd::make_mbuf_pool(name, mbufs, data_room);
   }
   pmd::mempool_ptr rx_;
   pmd::mempool_ptr tx_;

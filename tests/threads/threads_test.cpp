@@ -1,0 +1,127 @@
+// Applications' threads, dcopy lcores and the stack's thread at once. ThreadSanitizer watches this
+// in a build of its own (scripts/test --tsan threads).
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <deque>
+#include <functional>
+#include <thread>
+
+#include "sim/fallible_pool.hpp"
+#include "unit/support/connection.hpp"
+
+namespace nd::test {
+namespace {
+
+/// Threads that call a function again and again until they are stopped.
+class loops {
+ public:
+  ~loops() { stop(); }
+  void add(std::function<bool()> turn) {
+    threads_.emplace_back([this, turn = std::move(turn)] {
+      while (!stop_.load(std::memory_order_relaxed))
+        if (!turn()) std::this_thread::yield();
+    });
+  }
+  void stop() {
+    stop_.store(true);
+    for (std::thread& t : threads_) t.join();
+    threads_.clear();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+struct copiers : core::copy_service {
+  copiers(host_pair& p, std::size_t host, core::copy_policy chosen) {
+    policy = chosen;
+    writes = reads = {.smallest = 6000, .in_flight = 100'000};
+    for (int i = 0; i < 2; ++i)
+      lcores.push_back(std::make_unique<core::dcopy_lcore>(
+          dcopy::make_cpu_engine(core::copy_digests(p.host(host).digests())),
+          [&p, host](core::app_end& end, std::uint32_t requests) {
+            core::post(p.host(host).mailbox(), end, requests, std::this_thread::yield);
+          }));
+  }
+};
+
+/// A thread that writes and one that reads, which pass their time until both are done.
+struct application {
+  application(app_socket&& s, std::uint64_t bytes, std::uint64_t out, std::uint64_t in)
+      : socket(std::move(s)), send{socket, bytes, out}, receive{socket, in} {}
+  void start() {
+    writing = std::thread([this] {
+      while (!send.shut && !socket.failed()) {
+        send.run();
+        std::this_thread::yield();
+      }
+      while (socket.is_copying_out()) std::this_thread::yield();
+    });
+    reading = std::thread([this] {
+      while (!receive.ended && !socket.failed()) {
+        receive.run();
+        std::this_thread::yield();
+      }
+    });
+  }
+  void join() {
+    writing.join();
+    reading.join();
+  }
+  app_socket socket;
+  writer send;
+  reader receive;
+  std::thread writing;
+  std::thread reading;
+};
+
+TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[threads]") {
+  const core::copy_policy policy =
+      GENERATE(core::copy_policy::round_robin, core::copy_policy::compact);
+  constexpr std::uint64_t bytes = 1'000'000;
+  constexpr std::size_t connections = 2;
+  host_pair p({.mtu = 4000, .make_pool = &sim::make_fallible_pool});
+  {
+    copiers copies_0(p, 0, policy), copies_1(p, 1, policy);
+    app_listener listener(p.host(1), 80, 128, &copies_1);
+    loops threads;
+    for (core::copy_service* copies : {&copies_0, &copies_1})
+      for (const auto& lcore : static_cast<copiers*>(copies)->lcores)
+        threads.add([&lcore] { return lcore->poll() > 0; });
+    threads.add([&p] {
+      p.now = p.now + duration::microseconds(5);
+      return p.poll() > 0;
+    });
+    std::deque<application> applications;
+    std::vector<app_socket> waiting;
+    for (std::size_t i = 0; i < connections; ++i)
+      waiting.emplace_back(p.host(0), made_ip(1), 80, 0, p.values, &copies_0);
+    for (app_socket& s : waiting) {
+      while (!s.connected() && !s.failed()) std::this_thread::yield();
+      REQUIRE(s.connected());
+      applications.emplace_back(std::move(s), bytes, 1, 2).start();
+    }
+    while (applications.size() < 2 * connections) {
+      if (app_socket s = listener.accept())
+        applications.emplace_back(std::move(s), bytes, 2, 1).start();
+      else
+        std::this_thread::yield();
+    }
+    for (application& a : applications) a.join();
+    for (application& a : applications) {
+      CHECK(a.socket.error() == errc{});
+      CHECK(a.receive.ended);
+      CHECK(a.receive.wrong == 0);
+      CHECK(a.socket.consumed() == bytes);
+    }
+    threads.stop();
+    for (const auto& lcore : copies_0.lcores)
+      if (policy == core::copy_policy::round_robin || lcore == copies_0.lcores.front())
+        CHECK(lcore->stats().dcopy_bytes.value() > 0);
+  }
+  require_nothing_left(p);
+}
+
+}  // namespace
+}  // namespace nd::test
