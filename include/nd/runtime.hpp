@@ -38,8 +38,8 @@ inline constexpr existing_eal_t existing_eal{};
 class runtime {
  public:
   /// Takes `prog [EAL options] -- [ND options and the app's own]`. Without "--" all options are
-  /// ND's and the app's. ND options: --ip A.B.C.D/N, --encap ip|udp, --fault SPEC, --config FILE,
-  /// --set name=value. What is neither stays, in order, in args().
+  /// ND's and the app's. ND options: --ip A.B.C.D/N, --encap ip|udp, --fault SPEC,
+  /// --dcopy-lcores LIST, --config FILE, --set name=value. What is neither stays, in order, in args().
   ///
   /// Throws std::system_error: errc::bad_option (message says what would be right),
   /// errc::eal_failed, errc::no_device, errc::no_buffer_space.

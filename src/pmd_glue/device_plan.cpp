@@ -90,7 +90,7 @@ void choose_device(const netdev& d, const machine_facts& facts, bool no_pci, dev
 }  // namespace
 
 device_plan plan_device(const netdev& d, const machine_facts& facts,
-                        const std::vector<std::string>& by_hand, std::int64_t io_lcore) {
+                        const std::vector<std::string>& by_hand, std::span<const unsigned> lcores) {
   device_plan plan{.eal_args = by_hand, .reasons = {}};
   if (says(by_hand, device_options))
     plan.reasons.emplace_back("device: as the EAL options say");
@@ -113,9 +113,10 @@ device_plan plan_device(const netdev& d, const machine_facts& facts,
     plan.reasons.emplace_back("lcores: as the EAL options say");
   } else if (!facts.cpus.empty()) {
     const std::string cpus = cpu_set(d, facts);
-    std::string lcores = "0@" + cpus;
-    if (io_lcore > 0) lcores += "," + std::to_string(io_lcore) + "@" + cpus;
-    plan.eal_args.push_back("--lcores=" + lcores);
+    std::string map = "0@" + cpus;
+    for (const unsigned lcore : lcores)
+      if (lcore > 0) map += "," + std::to_string(lcore) + "@" + cpus;
+    plan.eal_args.push_back("--lcores=" + map);
     plan.reasons.push_back("lcores: not pinned, on the CPUs " + cpus +
                            "; pin with -l where CPUs are kept free");
   }

@@ -28,10 +28,11 @@ struct device_plan {
   std::vector<std::string> reasons;   ///< a line for each choice
 };
 
-/// Pure. Arguments by hand win, each over what would be chosen for the same thing. Throws
-/// std::system_error(errc::no_device) where the interface can't be used.
+/// Pure. `lcores`: what runs beside the application's, lcore 0. Arguments by hand win, each over
+/// what would be chosen for the same thing. Throws std::system_error(errc::no_device) where the
+/// interface can't be used.
 device_plan plan_device(const netdev& device, const machine_facts& facts,
-                        const std::vector<std::string>& by_hand, std::int64_t io_lcore);
+                        const std::vector<std::string>& by_hand, std::span<const unsigned> lcores);
 
 /// The interface of that name. Throws std::system_error(errc::bad_option), with the nearest name.
 const netdev& find_netdev(std::span<const netdev> all, std::string_view name);

@@ -106,10 +106,11 @@ void register_thread() noexcept {
   static_cast<void>(mine);
 }
 
-void launch_on_lcore(unsigned lcore, int (*loop)(void*), void* argument) {
-  const auto refuse_lcore = [lcore](const std::string& why) {
-    throw std::system_error(make_error_code(errc::bad_option),
-                            "setting io_lcore: lcore " + std::to_string(lcore) + " " + why);
+void launch_on_lcore(std::string_view setting, unsigned lcore, int (*loop)(void*), void* argument) {
+  const auto refuse_lcore = [&](const std::string& why) {
+    throw std::system_error(
+        make_error_code(errc::bad_option),
+        "setting " + std::string(setting) + ": lcore " + std::to_string(lcore) + " " + why);
   };
   if (rte_lcore_is_enabled(lcore) == 0) refuse_lcore("is not among the EAL's (-l)");
   if (lcore == rte_get_main_lcore()) refuse_lcore("is the EAL's main one, which runs the app");

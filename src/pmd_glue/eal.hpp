@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nd::pmd {
@@ -32,9 +33,10 @@ std::string eal_refusal(const std::vector<std::string>& args, int error);
 /// Gives the calling thread an lcore id, and with it a cache of each mempool, if it has none.
 void register_thread() noexcept;
 
-/// Launches `loop(argument)` on an EAL lcore. Throws std::system_error(errc::bad_option) where the
-/// EAL has no such lcore, or it is the main one, or it is busy.
-void launch_on_lcore(unsigned lcore, int (*loop)(void*), void* argument);
+/// Launches `loop(argument)` on an EAL lcore, which `setting` names. Throws
+/// std::system_error(errc::bad_option) where the EAL has no such lcore, or it is the main one, or
+/// it is busy.
+void launch_on_lcore(std::string_view setting, unsigned lcore, int (*loop)(void*), void* argument);
 void wait_for_lcore(unsigned lcore) noexcept;
 
 /// Secrets and seeds from the system.

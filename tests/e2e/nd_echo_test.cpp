@@ -83,6 +83,54 @@ TEST_CASE("the loop on an lcore of its own") {
   check_end(server, 0, pair.file("server.err"));
 }
 
+TEST_CASE("dcopy lcores at both ends, with the loop inline and on an lcore") {
+  const memif_pair pair;
+  const std::string lcores = "0@(0-1),1@(0-1),2@(0-1),3@(0-1)";
+  const words loop = GENERATE(words{}, words{"--set", "io_lcore=1"});
+  words server_words{"--server", "--dcopy-lcores", "2-3"};
+  words client_words{"--client",
+                     memif_pair::address(true),
+                     "--mode",
+                     "rr",
+                     "--size",
+                     "200000",
+                     "--duration",
+                     "1s",
+                     "--verify",
+                     "--dcopy-lcores",
+                     "2,3",
+                     "--set",
+                     "dcopy_policy=compact",
+                     "--json",
+                     "-"};
+  for (words* w : {&server_words, &client_words}) w->insert(w->end(), loop.begin(), loop.end());
+  process server(pair.command("ND_ECHO", true, server_words, lcores),
+                 {.err = pair.file("server.err")});
+  process client(pair.command("ND_ECHO", false, client_words, lcores),
+                 {.out = pair.file("client.json"), .err = pair.file("client.err")});
+  check_end(client, 0, pair.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+  const nlohmann::json j = nlohmann::json::parse(read_file(pair.file("client.json")));
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["counters"]["dcopy_bytes"] > 10'000'000);
+}
+
+TEST_CASE("lcores that cannot copy are refused") {
+  struct row {
+    const char* list;
+    const char* says;
+  };
+  const row r = GENERATE(row{"1,x", "dcopy_lcores: '1,x'"}, row{"9", "lcore 9 is not among"},
+                         row{"0", "lcore 0 is the EAL's main one"}, row{"1,1", "lcore 1 is busy"});
+  const memif_pair pair;
+  process p(
+      pair.command("ND_ECHO", true, {"--server", "--dcopy-lcores", r.list}, "0@(0-1),1@(0-1)"),
+      {.err = pair.file("err")});
+  check_end(p, 2, pair.file("err"));
+  CHECK_THAT(read_file(pair.file("err")), Catch::Contains(r.says));
+}
+
 TEST_CASE("SIGINT ends a client with its summary and status 0") {
   const memif_pair pair;
   process server(pair.command("ND_ECHO", true, {"--server"}), {.err = pair.file("server.err")});

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "sim/fallible_pool.hpp"
+#include "unit/support/app.hpp"
 
 namespace nd::sim {
 namespace {
@@ -73,6 +74,7 @@ void machine::start(instant now) {
   config.first_number = scenario_.first_number;
   config.first_offset = scenario_.first_offset;
   host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
+  start_copiers(config.values);
   checks_.emplace(index_, *host_, scenario_.values, c.mtu, scenario_.hosts - 1);
   last_turn_ = booted_at_ = now;
   paused_until_ = {};
@@ -83,11 +85,14 @@ void machine::start(instant now) {
 void machine::stop() {
   checks_->counters_add_up();
   counted_.add(host_->stats());
+  if (copies_ != nullptr)
+    for (const auto& lcore : copies_->lcores) counted_.add(lcore->stats());
   abandon();
 }
 
 void machine::abandon() noexcept {
   checks_.reset();
+  copies_.reset();
   host_.reset();
   next_goodbye_ = instant::never();
   goodbyes_ = 0;
@@ -127,6 +132,52 @@ instant machine::next_turn() const {
   next = earlier(earlier(next, device_->next_arrival()), next_goodbye_);
   return next.is_never() ? next
                          : std::max(std::max(next, last_turn_ + scenario_.turn), paused_until_);
+}
+
+void machine::start_copiers(const settings& values) {
+  if (scenario_.copiers == 0) return;
+  copies_ = std::make_unique<core::copy_service>();
+  copies_->policy = values.dcopy_policy == "compact" ? core::copy_policy::compact
+                                                     : core::copy_policy::round_robin;
+  const auto smallest = static_cast<std::uint64_t>(values.dcopy_min);
+  copies_->writes = {smallest, static_cast<std::uint64_t>(values.dcopy_tx_inflight_max)};
+  copies_->reads = {smallest, static_cast<std::uint64_t>(values.dcopy_rx_inflight_max)};
+  const auto answer = [this](core::app_end& end, std::uint32_t requests) {
+    test::post_to(*host_, end, requests);
+  };
+  for (std::size_t i = 0; i < scenario_.copiers; ++i)
+    copies_->lcores.push_back(std::make_unique<core::dcopy_lcore>(
+        dcopy::make_cpu_engine(core::copy_digests(host_->digests())), answer));
+  copy_at_.assign(scenario_.copiers, instant::never());
+}
+
+instant machine::next_copy() noexcept {
+  instant next = instant::never();
+  if (copies_ == nullptr) return next;
+  for (std::size_t i = 0; i < copy_at_.size(); ++i) {
+    if (copies_->lcores[i]->queued_bytes() == 0) continue;
+    if (copy_at_[i].is_never())
+      copy_at_[i] = last_turn_ + duration(static_cast<std::int64_t>(random_.below(
+                                     static_cast<std::uint64_t>(scenario_.copy_time.ns()) + 1)));
+    next = earlier(next, copy_at_[i]);
+  }
+  return next;
+}
+
+bool machine::copy(instant now) {
+  bool copied = false;
+  for (std::size_t i = 0; i < copy_at_.size(); ++i) {
+    if (copy_at_[i] > now) continue;
+    copied = copies_->lcores[i]->poll() > 0 || copied;
+    copy_at_[i] = instant::never();
+  }
+  return copied;
+}
+
+void machine::finish_copies() {
+  if (copies_ == nullptr) return;
+  for (const auto& lcore : copies_->lcores)
+    while (lcore->poll() > 0) continue;
 }
 
 void machine::turn(instant now) {

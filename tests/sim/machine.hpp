@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "lcore/dcopy_lcore.hpp"
 #include "lcore/host.hpp"
 #include "sim/checks.hpp"
 #include "sim/network.hpp"
@@ -47,6 +48,15 @@ class machine {
   instant next_turn() const;
   void turn(instant now);
 
+  /// Null: the host has no dcopy lcores.
+  core::copy_service* copies() noexcept { return copies_.get(); }
+  /// When the next of the dcopy lcores has its turn: each after a while of its own.
+  instant next_copy() noexcept;
+  /// Whether anything was copied.
+  bool copy(instant now);
+  /// What is being copied is copied now: the applications end.
+  void finish_copies();
+
   void pause(instant until) noexcept { paused_until_ = std::max(paused_until_, until); }
   void hoard(unsigned pool, unsigned left, instant until);
   void fail_allocation(unsigned pool, std::uint64_t countdown);
@@ -63,6 +73,7 @@ class machine {
   static constexpr unsigned most_goodbyes = 10;
 
   rte_mempool* pool(unsigned number) const;
+  void start_copiers(const settings& values);
   void end_faults(instant now);
   void go_on_leaving(instant now);
   bool short_of_something(instant now) const;
@@ -77,6 +88,8 @@ class machine {
 
   test::made_wire::made_port* device_ = nullptr;
   std::unique_ptr<core::host> host_;
+  std::unique_ptr<core::copy_service> copies_;
+  std::vector<instant> copy_at_;  ///< each dcopy lcore's turn, if it has work
   std::optional<host_checks> checks_;
   counter_sums counted_;
   unsigned boot_ = 0;

@@ -53,6 +53,7 @@ class drawing {
   void add_fault(fault_kind kind);
   void draw_connections();
   void draw_congestion();
+  void draw_copies();
   side_plan draw_side();
 
   rng r_;
@@ -284,6 +285,17 @@ void drawing::draw_congestion() {
   for (std::size_t i = 0; i < s_.hosts; ++i) s_.congestion.emplace_back(one_of(modes));
 }
 
+void drawing::draw_copies() {
+  if (!chance(0.5)) return;
+  s_.copiers = between(1, 3);
+  s_.copy_time = long_or_short(duration(100), duration::microseconds(200));
+  settings& v = s_.values;
+  v.dcopy_policy = chance(0.5) ? "compact" : "round_robin";
+  v.dcopy_min = static_cast<std::int64_t>(spread(1, 65536));
+  v.dcopy_tx_inflight_max = static_cast<std::int64_t>(spread(4096, 1 << 20));
+  v.dcopy_rx_inflight_max = static_cast<std::int64_t>(spread(4096, 1 << 20));
+}
+
 scenario drawing::draw() {
   draw_hosts();
   draw_settings();
@@ -292,6 +304,7 @@ scenario drawing::draw() {
   draw_faults();
   draw_connections();
   draw_congestion();
+  draw_copies();
   return std::move(s_);
 }
 

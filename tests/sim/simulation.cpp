@@ -87,6 +87,7 @@ instant simulation::next_event() const {
   }
   for (std::size_t i = 0; i < machines_.size(); ++i) {
     next = earlier(next, machines_[i]->next_turn());
+    next = earlier(next, machines_[i]->next_copy());
     next = earlier(next, workload_.next_run(i));
     next = earlier(next, boot_at_[i]);
   }
@@ -116,6 +117,7 @@ void simulation::serve(instant now) {
         m.stop();
       }
     }
+    if (m.next_copy() <= now && m.copy(now)) workload_.on_turn(i, now);
     if (workload_.next_run(i) <= now) workload_.run(i, now);
   }
 }

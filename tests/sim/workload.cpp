@@ -52,12 +52,13 @@ workload::~workload() {
 }
 
 void workload::on_boot(std::size_t host) {
-  hosts_[host].listener = std::make_unique<test::app_listener>(machines_[host]->host(),
-                                                               listening_port, scenario_.backlog);
+  hosts_[host].listener = std::make_unique<test::app_listener>(
+      machines_[host]->host(), listening_port, scenario_.backlog, machines_[host]->copies());
 }
 
 void workload::on_exit(std::size_t host, side_state how, instant now) {
   host_apps& apps = hosts_[host];
+  machines_[host]->finish_copies();
   apps.listener.reset();
   for (const end e : std::exchange(apps.active, {})) {
     side& s = e.of->sides[e.which];
@@ -89,8 +90,9 @@ void workload::open(const connection_plan& plan, instant now) {
   ++opened_;
   s.boot = machines_[plan.client]->boot();
   s.state = side_state::connecting;
-  s.socket = test::app_socket(machines_[plan.client]->host(), test::made_ip(plan.server),
-                              listening_port, plan.traffic_class, scenario_.values);
+  s.socket =
+      test::app_socket(machines_[plan.client]->host(), test::made_ip(plan.server), listening_port,
+                       plan.traffic_class, scenario_.values, machines_[plan.client]->copies());
   hosts_[plan.client].active.push_back({&c, 0});
   trace_.note(now, "{} connects to {}: connection {}", plan.client, plan.server, c.number);
 }
@@ -132,6 +134,7 @@ void workload::accept(std::size_t host, instant now) {
     side& s = c->sides[1];
     // A client that never got an answer may ask the next boot, or again after its peer gave it up.
     if (s.state == side_state::open && s.socket.failed()) {
+      machines_[host]->finish_copies();
       std::erase_if(hosts_[host].active, [&](const end& e) { return e.of == c && e.which == 1; });
       finish(*c, 1, side_state::failed, now, s.socket.error());
     }
@@ -201,9 +204,11 @@ void workload::step(connection& c, std::size_t which, instant now) {
     s.local_port = s.socket.link().local_port;
     if (c.sides[1].boot != 0) old_boots_are_gone(s.host, c.plan.server, c.sides[1].boot);
   }
+  if (s.socket.is_copying()) return;      // in a call
   const bool failed = s.socket.failed();  // before the last look for bytes
   write(c, which, now);
   const bool more = read(c, which, now);
+  if (s.socket.is_copying()) return;
   if (s.socket.at_end() && !s.ended) on_end_of_stream(c, which);
   if (failed) {
     if (!more && now >= s.read_at) finish(c, which, side_state::failed, now, s.socket.error());

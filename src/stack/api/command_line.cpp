@@ -9,8 +9,8 @@
 namespace nd::api {
 namespace {
 
-constexpr std::array<std::string_view, 6> options{"--dev",   "--ip",     "--encap",
-                                                  "--fault", "--config", "--set"};
+constexpr std::array<std::string_view, 7> options{"--dev",    "--ip",  "--encap",       "--fault",
+                                                  "--config", "--set", "--dcopy-lcores"};
 
 }  // namespace
 
@@ -50,7 +50,7 @@ command_line parse_command_line(const std::vector<std::string>& words) {
     if (option == "--set")
       out.cfg.set(value);
     else
-      out.cfg.set(option.substr(2), value);
+      out.cfg.set(option == "--dcopy-lcores" ? "dcopy_lcores" : option.substr(2), value);
   }
   return out;
 }

@@ -62,6 +62,17 @@ std::vector<counter> runtime::stats() const {
                                      std::string_view help, std::uint64_t value) {
     out.push_back({name, unit, help, value});
   });
+  const core::copy_service* const copies = impl_->copies();
+  if (copies != nullptr)
+    for (const auto& lcore : copies->lcores) {
+      std::size_t row = 0;
+      lcore->stats().for_each([&](std::string_view, std::string_view, std::string_view,
+                                  std::uint64_t value) { out[row++].value += value; });
+    }
+  out.push_back(
+      {"dcopy_by_callers", "bytes",
+       "of calls for dcopy lcores, copied by the calling thread because those had much to do",
+       copies != nullptr ? copies->by_callers.load(std::memory_order_relaxed) : 0});
   const api::runtime_impl::mbufs_in_use used = impl_->count_mbufs();
   out.push_back({"rx_mbufs_in_use", "mbufs", "of the receive pool, now", used.rx});
   out.push_back({"tx_mbufs_in_use", "mbufs", "of the send pool, now", used.tx});

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "api/dev_option.hpp"
+#include "api/refuse.hpp"
 #include "api/text.hpp"
 #include "pmd_glue/ethdev_port.hpp"
 #include "pmd_glue/fault_port.hpp"
@@ -20,10 +21,6 @@ constexpr std::uint64_t packet_mbufs = 512;
 
 // Between looks at the device's link. Some drivers read a PHY for it, which takes 0.1 ms.
 constexpr duration watch_interval = duration::milliseconds(500);
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw std::system_error(make_error_code(errc::bad_option), message);
-}
 
 std::uint32_t parse_address(std::string_view setting, std::string_view text) {
   try {
@@ -136,8 +133,15 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   host_ = std::make_unique<core::host>(host, *port_, now());
   idle_mode_ = pmd::idle_mode_of(values_.idle);
   idle_.emplace(idle_mode_);
+  if (!values_.dcopy_lcores.empty()) {
+    const auto answer = [this](core::app_end& end, std::uint32_t requests) {
+      core::post(host_->mailbox(), end, requests, pmd::pause);
+      idle_->wake();
+    };
+    dcopy_ = std::make_unique<dcopy_lcores>(values_, host_->digests(), *clock_, answer);
+  }
   if (!inline_mode())
-    pmd::launch_on_lcore(static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
+    pmd::launch_on_lcore("io_lcore", static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
 }
 
 runtime_impl::~runtime_impl() {
@@ -148,6 +152,7 @@ runtime_impl::~runtime_impl() {
     idle_->wake();
     pmd::wait_for_lcore(static_cast<unsigned>(values_.io_lcore));
   }
+  dcopy_.reset();
   host_.reset();
   port_.reset();
   if (ring_ != nullptr) ring_->keep(std::move(rx_pool_));

@@ -5,9 +5,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "api/dcopy_lcores.hpp"
 #include "base/settings.hpp"
+#include "lcore/app_stream.hpp"
 #include "lcore/host.hpp"
 #include "nd/runtime.hpp"
 #include "pmd_glue/clock.hpp"
@@ -69,6 +72,16 @@ class runtime_impl {
     }
   }
 
+  /// Polls, or pauses, until dcopy lcores have done their part of a call. They may have to wait for
+  /// this thread's core.
+  template <class Copied>
+  void finish_copies(Copied&& copied) {
+    for (unsigned turns = 1; !copied(); ++turns) {
+      poll();
+      if (turns % 1024 == 0) std::this_thread::yield();
+    }
+  }
+
   struct mbufs_in_use {
     unsigned rx = 0;
     unsigned tx = 0;
@@ -82,8 +95,18 @@ class runtime_impl {
   const config& configuration() const noexcept { return config_; }
   const settings& values() const noexcept { return values_; }
   const std::vector<std::string>& args() const noexcept { return args_; }
+  core::app_environment app_environment() noexcept {
+    return {.pool = host_->tx_pool(),
+            .digests = host_->digests(),
+            .same_thread = inline_mode(),
+            .copies = dcopy_ ? &dcopy_->service() : nullptr};
+  }
   core::host& host() noexcept { return *host_; }
   const core::host& host() const noexcept { return *host_; }
+  /// Null: there are none.
+  const core::copy_service* copies() const noexcept {
+    return dcopy_ ? &dcopy_->service() : nullptr;
+  }
   nd::address address() const noexcept { return nd::address(address_.ip); }
 
  private:
@@ -106,6 +129,7 @@ class runtime_impl {
   std::unique_ptr<port> port_;
   std::unique_ptr<kernel_link> kernel_;
   std::unique_ptr<core::host> host_;
+  std::unique_ptr<dcopy_lcores> dcopy_;
   pmd::idle_mode idle_mode_ = pmd::idle_mode::spin;
   std::optional<pmd::polling_idle> idle_;  ///< of the thread that runs the loop
   instant turned_;                         ///< when its last turn began

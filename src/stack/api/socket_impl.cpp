@@ -1,9 +1,6 @@
 #include "api/socket_impl.hpp"
 
-#include <algorithm>
-#include <cstring>
-
-#include "wire/checksum.hpp"
+#include <utility>
 
 namespace nd::api {
 
@@ -22,7 +19,7 @@ socket_impl::socket_impl(runtime_impl& rt)
       rt_(rt) {}
 
 socket_impl::socket_impl(runtime_impl& rt, socket_link* link) : socket_impl(rt) {
-  link_ = link;
+  use_link(link);
   priority = static_cast<traffic_class>(link->traffic_class);
   send_buffer = link->send_buffer;
   receive_buffer = link->receive_buffer;
@@ -42,7 +39,7 @@ std::error_code socket_impl::connect(const endpoint& peer) {
     drop_link();  // a failed one may try again
   }
   if (peer.address().is_any() || peer.port() == 0) return errc::invalid_argument;
-  link_ = new socket_link;
+  use_link(new socket_link);
   link_->peer_address = peer.address().to_uint();
   link_->peer_port = peer.port();
   link_->traffic_class = static_cast<std::uint8_t>(priority);
@@ -58,12 +55,15 @@ std::error_code socket_impl::connect(const endpoint& peer) {
   return result;
 }
 
+void socket_impl::use_link(socket_link* link) noexcept {
+  link_ = link;
+  stream_.emplace(rt_.app_environment(), *link);
+}
+
 void socket_impl::drop_link(std::uint32_t requests) noexcept {
   if (link_ == nullptr) return;
-  rte_pktmbuf_free(std::exchange(reading_, nullptr));
+  stream_.reset();
   rt_.post(*std::exchange(link_, nullptr), requests);
-  read_offset_ = 0;
-  consumed_ = written_ = 0;
   send_shut_down_ = receive_shut_down_ = false;
   if (rt_.inline_mode()) rt_.poll();  // so that FIN leaves now
 }
@@ -118,16 +118,11 @@ std::error_code socket_impl::check_usable() const noexcept {
 }
 
 std::size_t socket_impl::available() const noexcept {
-  return link_ == nullptr ? 0 : link_->delivered.load(std::memory_order_acquire) - consumed_;
+  return stream_ ? stream_->available() : 0;
 }
 
 std::size_t socket_impl::unacknowledged() const noexcept {
-  return link_ == nullptr ? 0 : written_ - link_->acked.load(std::memory_order_acquire);
-}
-
-std::size_t socket_impl::writable() const noexcept {
-  const std::uint64_t held = unacknowledged();
-  return held >= link_->send_buffer ? 0 : link_->send_buffer - held;
+  return stream_ ? stream_->unacknowledged() : 0;
 }
 
 endpoint socket_impl::local_endpoint() const {
@@ -164,27 +159,15 @@ std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code&
   return n;
 }
 
-std::size_t socket_impl::take(std::span<std::byte> buffer) noexcept {
-  const auto copying = rt_.metered_copy();
+std::size_t socket_impl::take(std::span<std::byte> buffer) {
   std::size_t n = 0;
-  while (n < buffer.size()) {
-    if (reading_ == nullptr) {
-      reading_ = link_->to_app().pop();
-      if (reading_ == nullptr) break;
-      read_offset_ = 0;
-    }
-    const std::size_t piece =
-        std::min<std::size_t>(buffer.size() - n, reading_->data_len - read_offset_);
-    std::memcpy(&buffer[n], rte_pktmbuf_mtod_offset(reading_, std::byte*, read_offset_), piece);
-    n += piece;
-    read_offset_ += static_cast<std::uint32_t>(piece);
-    if (read_offset_ == reading_->data_len) rte_pktmbuf_free(std::exchange(reading_, nullptr));
+  {
+    const auto copying = rt_.metered_copy();
+    n = stream_->take(buffer);
   }
-  if (n > 0) {
-    consumed_ += n;
-    link_->consumed.store(consumed_, std::memory_order_release);
-    rt_.post(*link_, core::request_consumed);
-  }
+  if (n == 0) return 0;
+  rt_.post(*link_, core::request_consumed);
+  rt_.finish_copies([this] { return !stream_->copying_in(); });
   return n;
 }
 
@@ -200,7 +183,7 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
     const std::uint32_t bits = status();
     if ((bits & socket_link::failed) != 0) return true;
     if ((bits & socket_link::connected) == 0) return false;
-    n = put(buffer.first(std::min(buffer.size(), writable())));
+    n = put(buffer);
     return n > 0;
   };
   ec = rt_.wait(non_blocking, limit.value, done);
@@ -209,51 +192,16 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
     return 0;
   }
   ec.clear();
-  written_ += n;
   rt_.post(*link_, core::request_send);
   // Bytes wait for company only while others are on their way, and not when much has gathered.
-  if (rt_.inline_mode() && (quiet || gathered_ >= gather_limit)) rt_.poll();
+  if (rt_.inline_mode() && (quiet || stream_->gathered() >= gather_limit)) rt_.poll();
+  rt_.finish_copies([this] { return !stream_->copying_out(); });
   return n;
 }
 
-std::size_t socket_impl::put(std::span<const std::byte> bytes) noexcept {
+std::size_t socket_impl::put(std::span<const std::byte> bytes) {
   const auto copying = rt_.metered_copy();
-  if (link_->to_stack().empty()) {
-    last_ = nullptr;
-    gathered_ = 0;
-  }
-  const std::uint32_t most = link_->max_segment.load(std::memory_order_relaxed);
-  std::size_t n = last_ != nullptr ? extend(last_, most, bytes) : 0;
-  while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
-    mbuf_ptr owned(allocate_segment(rt_.host().tx_pool()));
-    rte_mbuf* const m = owned.get();
-    if (m == nullptr) break;
-    segment_of(m).offset = written_ + n;
-    if (rt_.host().digests()) segment_of(m).digest = wire::crc32c_start;
-    const std::size_t piece = extend(m, most, bytes.subspan(n));
-    if (!link_->to_stack().push(m)) break;
-    static_cast<void>(owned.release());
-    n += piece;
-    if (rt_.inline_mode()) last_ = m;  // elsewhere the stack may have it already
-  }
-  gathered_ += n;
-  return n;
-}
-
-/// Copies what there is room for behind a segment's bytes.
-std::size_t socket_impl::extend(rte_mbuf* m, std::uint32_t most,
-                                std::span<const std::byte> bytes) noexcept {
-  segment& s = segment_of(m);
-  const std::uint32_t room = std::min(most, tx_capacity(m));
-  if (s.length >= room) return 0;
-  const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), room - s.length));
-  std::byte* const to = tx_payload(m) + s.length;
-  if (rt_.host().digests())
-    s.digest = wire::copy_crc32c(s.digest, to, piece);
-  else
-    std::memcpy(to, piece.data(), piece.size());
-  s.length += static_cast<std::uint32_t>(piece.size());
-  return piece.size();
+  return stream_->put(bytes);
 }
 
 }  // namespace nd::api

@@ -1,13 +1,14 @@
-// The application's half of a socket: copies into and out of mbufs, and waits.
+// What a call on a socket does: checks, moves bytes through the stream, and waits.
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <span>
 #include <system_error>
 
 #include "api/runtime_impl.hpp"
+#include "lcore/app_stream.hpp"
 #include "nd/socket.hpp"
-#include "vsock/link.hpp"
 
 namespace nd::api {
 
@@ -43,26 +44,19 @@ class socket_impl {
   std::size_t receive_buffer;
 
  private:
+  void use_link(core::socket_link* link) noexcept;
   void drop_link(std::uint32_t requests = core::request_close) noexcept;
   std::error_code check_usable() const noexcept;
-  std::size_t take(std::span<std::byte> buffer) noexcept;
-  std::size_t put(std::span<const std::byte> bytes) noexcept;
-  std::size_t extend(rte_mbuf* m, std::uint32_t most, std::span<const std::byte> bytes) noexcept;
-  std::size_t writable() const noexcept;
+  std::size_t take(std::span<std::byte> buffer);
+  std::size_t put(std::span<const std::byte> bytes);
   std::uint32_t status() const noexcept;
 
   runtime_impl& rt_;
   core::socket_link* link_ = nullptr;
+  std::optional<core::app_stream> stream_;  ///< while there is a link
   bool open_ = true;
   bool send_shut_down_ = false;
   bool receive_shut_down_ = false;
-
-  rte_mbuf* reading_ = nullptr;  ///< taken from the link, read up to read_offset_
-  std::uint32_t read_offset_ = 0;
-  std::uint64_t consumed_ = 0;
-  std::uint64_t written_ = 0;
-  rte_mbuf* last_ = nullptr;  ///< inline mode: still in the link's ring, and may grow
-  std::size_t gathered_ = 0;  ///< bytes in the ring, if it is not empty
 };
 
 }  // namespace nd::api

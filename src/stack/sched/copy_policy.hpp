@@ -24,6 +24,7 @@ inline constexpr std::uint64_t dcopy_queue_limit = 640 * 1024;
 /// A piece is as many whole mbufs as make this many bytes: small enough to keep several lcores at
 /// work on one call of `copy_limits::smallest`, large enough for its request to cost little.
 inline constexpr std::uint32_t copy_piece_bytes = 16 * 1024;
+inline constexpr std::size_t most_dcopy_lcores = 32;
 inline constexpr std::size_t no_lcore = ~std::size_t{0};
 
 /// A call that moves `bytes`: whether it is worth dcopy's requests at all.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "base/mbuf.hpp"
 #include "base/ring.hpp"
@@ -64,6 +65,8 @@ class socket_link : public app_end {
 
   socket_link() : app_end(kind::socket) {}
   ~socket_link() {
+    for_each_response([](rte_mbuf* m) { rte_pktmbuf_free(m); });
+    delete responses.load(std::memory_order_relaxed);
     for (ring_view<rte_mbuf> ring : {to_stack(), to_app()}) {
       while (rte_mbuf* m = ring.pop()) rte_pktmbuf_free(m);
       ring.release();
@@ -81,6 +84,15 @@ class socket_link : public app_end {
   ring_view<rte_mbuf> to_stack() noexcept { return {to_stack_in_, to_stack_out_, ring_capacity}; }
   /// In-order bytes: data_off and data_len say which.
   ring_view<rte_mbuf> to_app() noexcept { return {to_app_in_, to_app_out_, ring_capacity}; }
+
+  /// The stack's: takes the segments that came by the response ring, in any order.
+  template <class F>
+  void for_each_response(F&& f) noexcept {
+    mpsc_ring<rte_mbuf>* const ring = responses.load(std::memory_order_acquire);
+    if (ring == nullptr) return;
+    while (rte_mbuf* m = ring->pop())
+      while (m != nullptr) f(std::exchange(m, std::exchange(segment_of(m).next, nullptr)));
+  }
 
   // First cache line, with the requests: hardly ever written but for those.
 
@@ -104,6 +116,13 @@ class socket_link : public app_end {
  public:
   // Second: written by the application, read by the stack.
   alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> consumed{0};
+  /// The response ring: chains of segments (segment::next) of a large write, from whoever copied
+  /// them. Made by the application before its first one; null until then.
+  std::atomic<mpsc_ring<rte_mbuf>*> responses{nullptr};
+  /// Bytes of the application's memory that dcopy lcores are copying from, and to. Release when one
+  /// is done, which is the last that it does with this link; acquire to see that it is 0.
+  std::atomic<std::uint32_t> copying_out{0};
+  std::atomic<std::uint32_t> copying_in{0};
 
  private:
   ring_in to_stack_in_;

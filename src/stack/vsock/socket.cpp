@@ -76,13 +76,15 @@ socket_outcome socket::on_requests(instant now, std::uint32_t requests,
 }
 
 void socket::ingest(std::uint32_t max_payload) noexcept {
-  while (rte_mbuf* m = link_->to_stack().pop()) {
+  const auto insert = [&](rte_mbuf* m) {
     segment_of(m).offset += environment_.first_offset;
     if (may_write(state_))
       send_.insert(m, max_payload, environment_.digests);
     else
       rte_pktmbuf_free(m);
-  }
+  };
+  while (rte_mbuf* m = link_->to_stack().pop()) insert(m);
+  link_->for_each_response(insert);
 }
 
 void socket::shut_down_send() noexcept {

@@ -48,6 +48,17 @@ TEST_CASE("Nothing planted, nothing reported", "[sim]") {
   CHECK(played(quiet()).empty());
 }
 
+TEST_CASE("Dcopy lcores copy where a scenario has them", "[sim][dcopy]") {
+  scenario s = quiet();
+  s.copiers = 2;
+  s.copy_time = duration::microseconds(50);
+  s.values.dcopy_min = 1000;
+  trace t;
+  const run_result r = simulation(s, t).run();
+  CHECK(r.failure.empty());
+  CHECK(r.counted.by_name().at("dcopy_bytes") > 100'000);
+}
+
 TEST_CASE("A wrong byte is seen", "[sim]") {
   const std::string failure = played(quiet(), [](simulation& sim) {
     sim.net().wire.on_frame = [done = false](test::made_frame& f, test::frame_fate&) mutable {

@@ -2,6 +2,7 @@
 #include "pmd_glue/device_plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <system_error>
@@ -43,7 +44,7 @@ std::string refusal(const std::function<void()>& f, errc expected) {
 }  // namespace
 
 TEST_CASE("an interface runs on AF_XDP where the kernel takes it", "[dev]") {
-  const device_plan plan = plan_device(ethernet("eth1"), plain(), {}, -1);
+  const device_plan plan = plan_device(ethernet("eth1"), plain(), {}, {});
   CHECK(plan.eal_args == words{"--no-pci", "--vdev=net_af_xdp0,iface=eth1", "--no-huge", "-m",
                                "256", "--lcores=0@(0,1,4)", "--file-prefix=nd-eth1-4711"});
   CHECK(plan.reasons.size() == 3);
@@ -52,12 +53,12 @@ TEST_CASE("an interface runs on AF_XDP where the kernel takes it", "[dev]") {
 TEST_CASE("packet sockets are the last resort, and the reason is told", "[dev]") {
   machine_facts facts = plain();
   facts.no_xdp = "loading an XDP program: Operation not permitted";
-  const device_plan plan = plan_device(ethernet("eth1"), facts, {}, -1);
+  const device_plan plan = plan_device(ethernet("eth1"), facts, {}, {});
   CHECK(std::ranges::count(plan.eal_args, "--vdev=net_af_packet0,iface=eth1") == 1);
   CHECK_THAT(plan.reasons.front(), Catch::Contains(facts.no_xdp));
 
   facts.no_packet = "Operation not permitted";
-  CHECK_THAT(refusal([&] { plan_device(ethernet("eth1"), facts, {}, -1); }, errc::no_device),
+  CHECK_THAT(refusal([&] { plan_device(ethernet("eth1"), facts, {}, {}); }, errc::no_device),
              Catch::Contains("run as root") && Catch::Contains("eth1"));
 }
 
@@ -68,14 +69,14 @@ TEST_CASE("mlx5 runs by its PCI address", "[dev]") {
   d.cpus = "4-7,12";
   machine_facts facts = plain();
   facts.free_hugepage_bytes = std::uint64_t{1} << 30;
-  CHECK(plan_device(d, facts, {}, 1).eal_args == words{"-a", "0000:81:00.0", "--in-memory",
-                                                       "--lcores=0@(4),1@(4)",
-                                                       "--file-prefix=nd-ens1f0np0-4711"});
+  CHECK(plan_device(d, facts, {}, std::array{1U, 5U}).eal_args ==
+        words{"-a", "0000:81:00.0", "--in-memory", "--lcores=0@(4),1@(4),5@(4)",
+              "--file-prefix=nd-ens1f0np0-4711"});
   // A subfunction has no PCI address of its own, and who forbids PCI gets none.
-  CHECK(plan_device(d, facts, {"--no-pci"}, -1).eal_args[1] ==
+  CHECK(plan_device(d, facts, {"--no-pci"}, {}).eal_args[1] ==
         "--vdev=net_af_xdp0,iface=ens1f0np0");
   d.pci.clear();
-  CHECK(plan_device(d, facts, {}, -1).eal_args[1] == "--vdev=net_af_xdp0,iface=ens1f0np0");
+  CHECK(plan_device(d, facts, {}, {}).eal_args[1] == "--vdev=net_af_xdp0,iface=ens1f0np0");
 }
 
 TEST_CASE("what is said by hand is not chosen again", "[dev]") {
@@ -101,10 +102,10 @@ TEST_CASE("what is said by hand is not chosen again", "[dev]") {
       {{"--file-prefix=mine"}, "--file-prefix=nd"},
       {{"--file-prefix", "mine"}, "--file-prefix=nd"},
   };
-  const std::size_t full = plan_device(ethernet("eth1"), plain(), {}, -1).eal_args.size();
+  const std::size_t full = plan_device(ethernet("eth1"), plain(), {}, {}).eal_args.size();
   for (const row& r : rows) {
     CAPTURE(r.by_hand);
-    const words args = plan_device(ethernet("eth1"), plain(), r.by_hand, -1).eal_args;
+    const words args = plan_device(ethernet("eth1"), plain(), r.by_hand, {}).eal_args;
     CHECK(std::equal(r.by_hand.begin(), r.by_hand.end(), args.begin()));
     const auto ours = args.begin() + static_cast<std::ptrdiff_t>(r.by_hand.size());
     CHECK(std::none_of(ours, args.end(),
@@ -112,7 +113,7 @@ TEST_CASE("what is said by hand is not chosen again", "[dev]") {
     CHECK(static_cast<std::size_t>(args.end() - ours) < full);  // and the rest is
   }
   // Others change nothing.
-  CHECK(plan_device(ethernet("eth1"), plain(), {"--log-level=nd:error"}, -1).eal_args.size() ==
+  CHECK(plan_device(ethernet("eth1"), plain(), {"--log-level=nd:error"}, {}).eal_args.size() ==
         full + 1);
 }
 

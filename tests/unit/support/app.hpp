@@ -1,14 +1,15 @@
 // What an application does with a socket, as api/socket_impl.cpp does it, but it never waits.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "lcore/app_stream.hpp"
 #include "lcore/host.hpp"
-#include "wire/checksum.hpp"
 
 namespace nd::test {
 
@@ -22,8 +23,8 @@ class app_socket {
   app_socket() = default;
   /// Connects.
   app_socket(core::host& h, std::uint32_t peer, std::uint16_t port, std::uint8_t traffic_class,
-             const settings& values)
-      : host_(&h), link_(new core::socket_link) {
+             const settings& values, core::copy_service* copies = nullptr)
+      : app_socket(h, new core::socket_link, copies) {
     link_->peer_address = peer;
     link_->peer_port = port;
     link_->traffic_class = traffic_class;
@@ -32,15 +33,22 @@ class app_socket {
     post(core::request_connect);
   }
   /// A connection that the stack accepted.
-  app_socket(core::host& h, core::socket_link* link) : host_(&h), link_(link) {}
+  app_socket(core::host& h, core::socket_link* link, core::copy_service* copies = nullptr)
+      : host_(&h), link_(link), has_copies_(copies != nullptr) {
+    stream_.emplace(
+        core::app_environment{.pool = h.tx_pool(), .digests = h.digests(), .copies = copies},
+        *link);
+  }
   app_socket(app_socket&& o) noexcept { *this = std::move(o); }
   app_socket& operator=(app_socket&& o) noexcept {
     std::swap(host_, o.host_);
     std::swap(link_, o.link_);
-    std::swap(reading_, o.reading_);
-    std::swap(read_offset_, o.read_offset_);
-    std::swap(consumed_, o.consumed_);
-    std::swap(written_, o.written_);
+    std::swap(stream_, o.stream_);
+    std::swap(end_, o.end_);
+    std::swap(has_copies_, o.has_copies_);
+    std::swap(writing_, o.writing_);
+    std::swap(read_, o.read_);
+    std::swap(handed_out_, o.handed_out_);
     return *this;
   }
   ~app_socket() { close(); }
@@ -58,61 +66,36 @@ class app_socket {
   }
   /// The peer's FIN, with all before it read.
   bool at_end() const { return end_; }
-  std::uint64_t written() const noexcept { return written_; }
-  std::uint64_t consumed() const noexcept { return consumed_; }
-  std::uint64_t unacknowledged() const noexcept {
-    return written_ - link_->acked.load(std::memory_order_acquire);
+  /// Dcopy lcores are at work for it: an application would still be in its call.
+  bool is_copying() const noexcept { return is_copying_out() || stream_->copying_in(); }
+  bool is_copying_out() const noexcept { return stream_->copying_out(); }
+  std::uint64_t written() const noexcept { return stream_->written(); }
+  std::uint64_t consumed() const noexcept {
+    return stream_->consumed() - (read_.size() - handed_out_);
   }
+  std::uint64_t unacknowledged() const noexcept { return stream_->unacknowledged(); }
 
-  /// Writes what fits, up to `at_most` bytes an mbuf.
+  /// Writes what fits, up to `at_most` bytes an mbuf. With dcopy lcores, nothing while they copy.
   std::size_t write(std::span<const std::byte> bytes, std::size_t at_most = 65535) {
-    if (!connected()) return 0;
-    const std::uint64_t room = link_->send_buffer - std::min(link_->send_buffer, unacknowledged());
-    if (bytes.size() > room) bytes = bytes.first(room);
-    const std::size_t most =
-        std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed));
-    std::size_t n = 0;
-    while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
-      rte_mbuf* m = allocate_segment(host_->tx_pool());
-      if (m == nullptr) break;
-      const auto piece = bytes.subspan(
-          n, std::min<std::size_t>(bytes.size() - n, std::min<std::size_t>(most, tx_capacity(m))));
-      segment& s = segment_of(m);
-      s.offset = written_ + n;
-      s.length = static_cast<std::uint32_t>(piece.size());
-      if (host_->digests())
-        s.digest = wire::copy_crc32c(wire::crc32c_start, tx_payload(m), piece);
-      else
-        std::memcpy(tx_payload(m), piece.data(), piece.size());
-      link_->to_stack().push(m);
-      n += piece.size();
+    if (!connected() || stream_->copying_out()) return 0;
+    if (has_copies_) {
+      writing_.assign(bytes.begin(), bytes.end());  // and what was there is another's by now
+      bytes = writing_;
     }
-    written_ += n;
+    const auto most = static_cast<std::uint32_t>(
+        std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed)));
+    const std::size_t n = stream_->put(bytes, most);
     if (n > 0) post(core::request_send);
     return n;
   }
 
+  /// With dcopy lcores, what they copy comes with a later call.
   std::size_t read(std::span<std::byte> buffer) {
     const std::uint32_t bits = status();
-    std::size_t n = 0;
-    while (n < buffer.size()) {
-      if (reading_ == nullptr && (reading_ = link_->to_app().pop()) == nullptr) break;
-      const std::size_t piece =
-          std::min<std::size_t>(buffer.size() - n, reading_->data_len - read_offset_);
-      std::memcpy(&buffer[n], rte_pktmbuf_mtod_offset(reading_, std::byte*, read_offset_), piece);
-      n += piece;
-      read_offset_ += static_cast<std::uint32_t>(piece);
-      if (read_offset_ < reading_->data_len) continue;
-      rte_pktmbuf_free(std::exchange(reading_, nullptr));
-      read_offset_ = 0;
-    }
-    if (n > 0) {
-      consumed_ += n;
-      link_->consumed.store(consumed_, std::memory_order_release);
-      post(core::request_consumed);
-    } else if (!buffer.empty() && (bits & core::socket_link::end_of_stream) != 0) {
+    const std::size_t n = has_copies_ ? take_by_dcopy(buffer) : take(buffer);
+    if (n == 0 && !buffer.empty() && !stream_->copying_in() &&
+        (bits & core::socket_link::end_of_stream) != 0)
       end_ = true;
-    }
     return n;
   }
 
@@ -120,7 +103,7 @@ class app_socket {
   void close() { let_go(core::request_close); }
   /// Its host has gone without it.
   void forget() noexcept {
-    rte_pktmbuf_free(std::exchange(reading_, nullptr));
+    stream_.reset();
     delete std::exchange(link_, nullptr);
   }
   /// Resets the connection.
@@ -131,24 +114,46 @@ class app_socket {
   void post(std::uint32_t requests) { post_to(*host_, *link_, requests); }
   void let_go(std::uint32_t requests) {
     if (link_ == nullptr) return;
-    rte_pktmbuf_free(std::exchange(reading_, nullptr));
+    stream_.reset();
     post(requests);
     link_ = nullptr;
+  }
+  std::size_t take(std::span<std::byte> buffer) {
+    const std::size_t n = stream_->take(buffer);
+    if (n > 0) post(core::request_consumed);
+    return n;
+  }
+  std::size_t take_by_dcopy(std::span<std::byte> buffer) {
+    if (stream_->copying_in()) return 0;
+    if (handed_out_ == read_.size()) {
+      read_.resize(buffer.size());
+      read_.resize(take(read_));
+      handed_out_ = 0;
+      if (stream_->copying_in()) return 0;
+    }
+    const auto part = std::span(read_)
+                          .subspan(handed_out_)
+                          .first(std::min(buffer.size(), read_.size() - handed_out_));
+    std::ranges::copy(part, buffer.begin());
+    handed_out_ += part.size();
+    return part.size();
   }
 
   core::host* host_ = nullptr;
   core::socket_link* link_ = nullptr;
-  rte_mbuf* reading_ = nullptr;
-  std::uint32_t read_offset_ = 0;
-  std::uint64_t consumed_ = 0;
-  std::uint64_t written_ = 0;
+  std::optional<core::app_stream> stream_;
   bool end_ = false;
+  bool has_copies_ = false;
+  std::vector<std::byte> writing_;  ///< with dcopy lcores: the caller's bytes
+  std::vector<std::byte> read_;     ///< likewise
+  std::size_t handed_out_ = 0;      ///< of read_
 };
 
 class app_listener {
  public:
-  app_listener(core::host& h, std::uint16_t port, unsigned backlog = 128)
-      : host_(h), link_(new core::listener_link(backlog)) {
+  app_listener(core::host& h, std::uint16_t port, unsigned backlog = 128,
+               core::copy_service* copies = nullptr)
+      : host_(h), link_(new core::listener_link(backlog)), copies_(copies) {
     link_->port = port;
     post_to(host_, *link_, core::request_listen);
   }
@@ -159,7 +164,7 @@ class app_listener {
   /// Empty when nobody waits.
   app_socket accept() {
     core::socket_link* link = link_->accepted.pop();
-    return link == nullptr ? app_socket() : app_socket(host_, link);
+    return link == nullptr ? app_socket() : app_socket(host_, link, copies_);
   }
   errc error() const { return static_cast<errc>(link_->error.load(std::memory_order_relaxed)); }
   void close() {
@@ -171,6 +176,7 @@ class app_listener {
  private:
   core::host& host_;
   core::listener_link* link_;
+  core::copy_service* copies_;
 };
 
 }  // namespace nd::test

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <catch2/catch.hpp>
+#include <cstring>
 
 #include "unit/support/host_pair.hpp"
 #include "unit/support/traffic.hpp"

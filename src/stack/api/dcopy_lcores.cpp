@@ -1,0 +1,88 @@
+#include "api/dcopy_lcores.hpp"
+
+#include <atomic>
+#include <stdexcept>
+#include <string>
+
+#include "api/number_list.hpp"
+#include "api/refuse.hpp"
+#include "dcopy/engine.hpp"
+#include "pmd_glue/eal.hpp"
+#include "pmd_glue/idle.hpp"
+
+namespace nd::api {
+/// The thread of one dcopy lcore.
+class dcopy_lcores::runner {
+ public:
+  runner(unsigned lcore, core::dcopy_lcore& work, const pmd::tsc_clock& clock, pmd::idle_mode mode)
+      : lcore_(lcore), work_(work), clock_(clock), idle_(mode) {
+    work_.wake = [this] { idle_.wake(); };
+    pmd::launch_on_lcore("dcopy_lcores", lcore_, &loop, this);
+  }
+  ~runner() {
+    stopping_.store(true, std::memory_order_release);
+    idle_.wake();
+    pmd::wait_for_lcore(lcore_);
+  }
+  runner(const runner&) = delete;
+  runner& operator=(const runner&) = delete;
+
+ private:
+  static int loop(void* self) {
+    auto& r = *static_cast<runner*>(self);
+    while (!r.stopping_.load(std::memory_order_acquire)) {
+      if (r.work_.poll() > 0 || r.work_.queued_bytes() > 0) {
+        r.idle_.busy();
+        continue;
+      }
+      const instant now = r.clock_.now();
+      r.idle_.rest(now, [&r, now] {
+        const bool work = r.work_.queued_bytes() > 0 || r.stopping_.load(std::memory_order_relaxed);
+        return work ? now : instant::never();
+      });
+    }
+    return 0;
+  }
+
+  unsigned lcore_;
+  core::dcopy_lcore& work_;
+  const pmd::tsc_clock& clock_;
+  pmd::polling_idle idle_;
+  std::atomic<bool> stopping_{false};
+};
+
+dcopy_lcores::dcopy_lcores(const settings& values, bool digests, const pmd::tsc_clock& clock,
+                           const std::function<void(core::app_end&, std::uint32_t)>& post) {
+  const std::vector<unsigned> lcores = parse_numbers("dcopy_lcores", values.dcopy_lcores);
+  const std::vector<unsigned> devices = parse_numbers("dcopy_dma", values.dcopy_dma);
+  if (lcores.size() > core::most_dcopy_lcores)
+    refuse("setting dcopy_lcores: no more than " + std::to_string(core::most_dcopy_lcores));
+  if (!devices.empty() && devices.size() != lcores.size())
+    refuse("setting dcopy_dma: " + std::to_string(devices.size()) + " devices for " +
+           std::to_string(lcores.size()) + " lcores (setting dcopy_lcores)");
+  service_.policy = values.dcopy_policy == "compact" ? core::copy_policy::compact
+                                                     : core::copy_policy::round_robin;
+  const auto smallest = static_cast<std::uint64_t>(values.dcopy_min);
+  service_.writes = {smallest, static_cast<std::uint64_t>(values.dcopy_tx_inflight_max)};
+  service_.reads = {smallest, static_cast<std::uint64_t>(values.dcopy_rx_inflight_max)};
+  const dcopy::digest_functions sums = core::copy_digests(digests);
+  for (std::size_t i = 0; i < lcores.size(); ++i) {
+    std::unique_ptr<dcopy::engine> engine;
+    try {
+      engine = devices.empty()
+                   ? dcopy::make_cpu_engine(sums)
+                   : dcopy::make_dma_engine(static_cast<std::int16_t>(devices[i]), sums);
+    } catch (const std::runtime_error& e) {
+      refuse(std::string("setting dcopy_dma: ") + e.what());
+    }
+    service_.lcores.push_back(std::make_unique<core::dcopy_lcore>(
+        std::move(engine), post, values.meter == "on" ? pmd::read_cycles : nullptr));
+  }
+  const pmd::idle_mode mode = pmd::idle_mode_of(values.idle);
+  for (std::size_t i = 0; i < lcores.size(); ++i)
+    runners_.push_back(std::make_unique<runner>(lcores[i], *service_.lcores[i], clock, mode));
+}
+
+dcopy_lcores::~dcopy_lcores() = default;
+
+}  // namespace nd::api

@@ -1,0 +1,179 @@
+#include "lcore/app_stream.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "wire/checksum.hpp"
+
+namespace nd::core {
+
+// --- Writing ------------------------------------------------------------------------------------
+
+std::size_t app_stream::put(std::span<const std::byte> bytes, std::uint32_t most) {
+  bytes = bytes.first(std::min<std::size_t>(bytes.size(), writable()));
+  if (link_->to_stack().empty()) {
+    last_ = nullptr;
+    gathered_ = 0;
+  }
+  const bool large =
+      environment_.copies != nullptr && worth_dcopy(bytes.size(), environment_.copies->writes);
+  const std::size_t n = large ? put_pieces(bytes, most) : put_segments(bytes, most);
+  written_ += n;
+  gathered_ += n;
+  return n;
+}
+
+std::size_t app_stream::put_segments(std::span<const std::byte> bytes, std::uint32_t most) {
+  std::size_t n = last_ != nullptr ? extend(last_, most, bytes) : 0;
+  while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
+    mbuf_ptr owned(allocate_segment(environment_.pool));
+    rte_mbuf* const m = owned.get();
+    if (m == nullptr) break;
+    segment_of(m).offset = written_ + n;
+    if (environment_.digests) segment_of(m).digest = wire::crc32c_start;
+    const std::size_t piece = extend(m, most, bytes.subspan(n));
+    if (!link_->to_stack().push(m)) break;
+    static_cast<void>(owned.release());
+    n += piece;
+    if (environment_.same_thread) last_ = m;
+  }
+  return n;
+}
+
+/// Copies what there is room for behind a segment's bytes.
+std::size_t app_stream::extend(rte_mbuf* m, std::uint32_t most,
+                               std::span<const std::byte> bytes) noexcept {
+  segment& s = segment_of(m);
+  const std::uint32_t room = std::min(most, tx_capacity(m));
+  if (s.length >= room) return 0;
+  const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), room - s.length));
+  std::byte* const to = tx_payload(m) + s.length;
+  if (environment_.digests)
+    s.digest = wire::copy_crc32c(s.digest, to, piece);
+  else
+    std::memcpy(to, piece.data(), piece.size());
+  s.length += static_cast<std::uint32_t>(piece.size());
+  return piece.size();
+}
+
+/// A large write: whoever copies a piece, it comes to the stack by the response ring.
+std::size_t app_stream::put_pieces(std::span<const std::byte> bytes, std::uint32_t most) {
+  mpsc_ring<rte_mbuf>* responses = link_->responses.load(std::memory_order_relaxed);
+  if (responses == nullptr) {
+    responses = new mpsc_ring<rte_mbuf>(response_capacity);
+    link_->responses.store(responses, std::memory_order_release);
+  }
+  last_ = nullptr;  // what comes behind it now is in another segment
+  std::size_t n = 0;
+  // All of this call's pieces may be among those in the ring, or none.
+  for (unsigned pieces = 0; n < bytes.size(); ++pieces) {
+    if (responses->size() + pieces >= response_capacity) break;
+    const dcopy::request r = make_piece(bytes.subspan(n), written_ + n, most);
+    if (r.first == nullptr) break;
+    n += r.length;
+    if (post(r, link_->copying_out, environment_.copies->writes)) continue;
+    dcopy::copy_by_cpu(r, copy_digests(environment_.digests));
+    responses->push(r.first);
+  }
+  return n;
+}
+
+/// As many mbufs as a piece of `bytes` fills, or as there are; none: `first` is null.
+dcopy::request app_stream::make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
+                                      std::uint32_t most) const noexcept {
+  dcopy::request r;
+  r.owner = link_;
+  r.bytes = const_cast<std::byte*>(bytes.data());  // which to_mbufs only reads
+  r.way = dcopy::direction::to_mbufs;
+  std::uint32_t wanted = 1;
+  for (rte_mbuf* last = nullptr; r.length < wanted;) {
+    rte_mbuf* const m = allocate_segment(environment_.pool);
+    if (m == nullptr) break;
+    const std::uint32_t room = std::min(most, tx_capacity(m));
+    if (last == nullptr) wanted = piece_of(bytes.size(), room);
+    segment& s = segment_of(m);
+    s.offset = offset + r.length;
+    s.length = std::min(room, wanted - r.length);
+    if (environment_.digests) s.digest = wire::crc32c_start;
+    r.length += s.length;
+    (last == nullptr ? r.first : segment_of(last).next) = m;
+    last = m;
+  }
+  return r;
+}
+
+/// Gives a piece to a dcopy lcore; false: the caller copies.
+bool app_stream::post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
+                      const copy_limits& limits) noexcept {
+  copy_service& copies = *environment_.copies;
+  std::array<std::uint64_t, most_dcopy_lcores> queued;
+  const std::size_t lcores = std::min(copies.lcores.size(), queued.size());
+  for (std::size_t i = 0; i < lcores; ++i) queued[i] = copies.lcores[i]->queued_bytes();
+  std::size_t& cursor = r.way == dcopy::direction::to_mbufs ? put_cursor_ : take_cursor_;
+  const std::size_t chosen = pick_dcopy(copies.policy, cursor, std::span(queued).first(lcores),
+                                        copying.load(std::memory_order_relaxed), limits);
+  if (chosen != no_lcore) {
+    copying.fetch_add(r.length, std::memory_order_relaxed);
+    if (copies.lcores[chosen]->post(r)) return true;
+    copying.fetch_sub(r.length, std::memory_order_relaxed);
+  }
+  copies.by_callers.fetch_add(r.length, std::memory_order_relaxed);
+  return false;
+}
+
+// --- Reading ------------------------------------------------------------------------------------
+
+std::size_t app_stream::take(std::span<std::byte> buffer) {
+  const std::size_t most = std::min<std::size_t>(buffer.size(), available());
+  const bool large =
+      environment_.copies != nullptr && worth_dcopy(most, environment_.copies->reads);
+  std::size_t n = 0;
+  while (n < buffer.size() && next_to_read()) {
+    const dcopy::request r = take_piece(buffer.subspan(n));
+    n += r.length;
+    if (large && post(r, link_->copying_in, environment_.copies->reads)) continue;
+    dcopy::copy_by_cpu(r, {});
+    dcopy::free_mbufs(r);
+  }
+  if (n == 0) return 0;
+  consumed_ += n;
+  link_->consumed.store(consumed_, std::memory_order_release);
+  return n;
+}
+
+bool app_stream::next_to_read() noexcept {
+  if (reading_ == nullptr) {
+    reading_.reset(link_->to_app().pop());
+    read_offset_ = 0;
+  }
+  return reading_ != nullptr;
+}
+
+/// Whole mbufs that are read now, but for the last one where the buffer ends.
+dcopy::request app_stream::take_piece(std::span<std::byte> buffer) noexcept {
+  dcopy::request r;
+  r.owner = link_;
+  r.bytes = buffer.data();
+  r.way = dcopy::direction::from_mbufs;
+  r.first = reading_.get();
+  r.skip = read_offset_;
+  rte_mbuf* last = nullptr;
+  do {
+    rte_mbuf* const m = reading_.get();
+    if (last != nullptr) segment_of(last).next = m;
+    last = m;
+    const auto part = static_cast<std::uint32_t>(
+        std::min<std::size_t>(buffer.size() - r.length, m->data_len - read_offset_));
+    r.length += part;
+    read_offset_ += part;
+    if (read_offset_ == m->data_len)
+      static_cast<void>(reading_.release());
+    else
+      r.keep_last = true;
+  } while (r.length < copy_piece_bytes && r.length < buffer.size() && next_to_read());
+  return r;
+}
+
+}  // namespace nd::core

@@ -1,0 +1,91 @@
+// The application's half of a socket: copies into and out of mbufs, by its own core or by dcopy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "lcore/dcopy_lcore.hpp"
+#include "vsock/link.hpp"
+
+namespace nd::core {
+
+/// What the streams of a runtime share.
+struct app_environment {
+  rte_mempool* pool = nullptr;     ///< for what is written
+  bool digests = false;            ///< segments carry their CRC32C
+  bool same_thread = false;        ///< as the stack's: what was written may grow until that runs
+  copy_service* copies = nullptr;  ///< null: the application's core copies all
+};
+
+/// Reads and writes are each one thread's at a time. Nothing here waits: put() and take() move what
+/// they can, and where dcopy lcores copy, the caller's bytes are theirs until copying_out() or
+/// copying_in() is false. The link must not be let go before.
+class app_stream {
+ public:
+  app_stream(const app_environment& environment, socket_link& link) noexcept
+      : environment_(environment), link_(&link) {}
+
+  // Writing. The caller posts request_send afterwards.
+
+  /// Takes bytes into segments of at most `most` bytes, as many as there are mbufs and room for in
+  /// the send buffer and rings. Returns how many.
+  std::size_t put(std::span<const std::byte> bytes, std::uint32_t most);
+  std::size_t put(std::span<const std::byte> bytes) {
+    return put(bytes, link_->max_segment.load(std::memory_order_relaxed));
+  }
+  bool copying_out() const noexcept { return is_copying(link_->copying_out); }
+  std::uint64_t written() const noexcept { return written_; }
+  std::uint64_t unacknowledged() const noexcept {
+    return written_ - link_->acked.load(std::memory_order_acquire);
+  }
+  /// Bytes for which there is room in the send buffer.
+  std::uint64_t writable() const noexcept {
+    const std::uint64_t held = unacknowledged();
+    return held >= link_->send_buffer ? 0 : link_->send_buffer - held;
+  }
+  /// Bytes that the stack may not have seen yet, where it runs on the application's thread.
+  std::size_t gathered() const noexcept { return gathered_; }
+
+  // Reading. The caller posts request_consumed where something was taken.
+
+  /// Returns how many bytes there were.
+  std::size_t take(std::span<std::byte> buffer);
+  bool copying_in() const noexcept { return is_copying(link_->copying_in); }
+  std::uint64_t consumed() const noexcept { return consumed_; }
+  std::uint64_t available() const noexcept {
+    return link_->delivered.load(std::memory_order_acquire) - consumed_;
+  }
+
+ private:
+  /// Pieces of one large write: more are in no response ring before the call that made them ends.
+  static constexpr unsigned response_capacity = 255;
+
+  static bool is_copying(const std::atomic<std::uint32_t>& bytes) noexcept {
+    return bytes.load(std::memory_order_acquire) != 0;
+  }
+  std::size_t extend(rte_mbuf* m, std::uint32_t most, std::span<const std::byte> bytes) noexcept;
+  std::size_t put_segments(std::span<const std::byte> bytes, std::uint32_t most);
+  std::size_t put_pieces(std::span<const std::byte> bytes, std::uint32_t most);
+  dcopy::request make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
+                            std::uint32_t most) const noexcept;
+  bool next_to_read() noexcept;
+  dcopy::request take_piece(std::span<std::byte> buffer) noexcept;
+  bool post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
+            const copy_limits& limits) noexcept;
+
+  app_environment environment_;
+  socket_link* link_;
+
+  std::uint64_t written_ = 0;
+  rte_mbuf* last_ = nullptr;  ///< still in the link's ring, and may grow
+  std::size_t gathered_ = 0;
+  std::size_t put_cursor_ = 0;
+
+  mbuf_ptr reading_;  ///< taken from the link, read up to read_offset_
+  std::uint32_t read_offset_ = 0;
+  std::uint64_t consumed_ = 0;
+  std::size_t take_cursor_ = 0;
+};
+
+}  // namespace nd::core

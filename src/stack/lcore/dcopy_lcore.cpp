@@ -1,0 +1,42 @@
+#include "lcore/dcopy_lcore.hpp"
+
+#include <array>
+#include <utility>
+
+#include "wire/checksum.hpp"
+
+namespace nd::core {
+
+dcopy_lcore::dcopy_lcore(std::unique_ptr<dcopy::engine> copier,
+                         std::function<void(app_end&, std::uint32_t)> post,
+                         stage_meter::clock cycle_clock)
+    : worker_(std::move(copier)), post_(std::move(post)), clock_(cycle_clock) {}
+
+std::size_t dcopy_lcore::poll() {
+  const std::uint64_t began = clock_ != nullptr ? clock_() : 0;
+  std::array<dcopy::request, 8> done;
+  const std::size_t n = worker_.poll(done);
+  for (std::size_t i = 0; i < n; ++i) finish(done[i]);
+  if (clock_ != nullptr && n > 0) stats_.cycles_dcopy += clock_() - began;
+  return n;
+}
+
+void dcopy_lcore::finish(const dcopy::request& r) {
+  ++stats_.dcopy_requests;
+  stats_.dcopy_bytes += r.length;
+  auto& link = *static_cast<socket_link*>(r.owner);
+  if (r.way == dcopy::direction::from_mbufs) {
+    link.copying_in.fetch_sub(r.length, std::memory_order_release);
+    return;
+  }
+  link.responses.load(std::memory_order_relaxed)->push(r.first);
+  post_(link, request_send);
+  link.copying_out.fetch_sub(r.length, std::memory_order_release);
+}
+
+dcopy::digest_functions copy_digests(bool digests) noexcept {
+  if (!digests) return {};
+  return {.copy = &wire::copy_crc32c, .read = &wire::crc32c};
+}
+
+}  // namespace nd::core
