@@ -2,6 +2,7 @@
 #pragma once
 
 #include "nd/acceptor.hpp"
+#include "nd/borrowed_bytes.hpp"
 #include "nd/config.hpp"
 #include "nd/endpoint.hpp"
 #include "nd/error.hpp"

@@ -39,7 +39,8 @@ class runtime {
  public:
   /// Takes `prog [EAL options] -- [ND options and the app's own]`. Without "--" all options are
   /// ND's and the app's. ND options: --ip A.B.C.D/N, --encap ip|udp, --fault SPEC,
-  /// --dcopy-lcores LIST, --config FILE, --set name=value. What is neither stays, in order, in args().
+  /// --dcopy-lcores LIST, --config FILE, --set name=value. What is neither stays, in order, in
+  /// args().
   ///
   /// Throws std::system_error: errc::bad_option (message says what would be right),
   /// errc::eal_failed, errc::no_device, errc::no_buffer_space.
@@ -69,8 +70,8 @@ class runtime {
 
   /// For loops over non-blocking sockets that found nothing to do: polls until a turn had something
   /// to do, for at most `most`, and passes the time in between as the setting `idle` says. Returns
-  /// what poll() would, 0 when the time is over or after interrupt(). In lcore mode it waits for the
-  /// lcore's next turn of that kind.
+  /// what poll() would, 0 when the time is over or after interrupt(). In lcore mode it waits for
+  /// the lcore's next turn of that kind.
   std::size_t wait_for(std::chrono::nanoseconds most);
 
   /// Makes every blocking call of this runtime, now and from now on, return errc::interrupted.

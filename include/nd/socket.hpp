@@ -7,15 +7,12 @@
 #include <span>
 #include <system_error>
 
+#include "nd/borrowed_bytes.hpp"
 #include "nd/endpoint.hpp"
 #include "nd/error.hpp"
 #include "nd/runtime.hpp"
 
 namespace nd {
-
-namespace api {
-class socket_impl;
-}
 
 /// Which channels carry a socket's data. The two classes never share a channel (NetChannel,
 /// SIGCOMM 2022, section 3.2). Set before connect(); an accepted socket has its peer's class.
@@ -70,6 +67,11 @@ class socket {
   /// connection are returned before it.
   std::size_t read_some(std::span<std::byte> buffer);
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& ec);
+
+  /// As read_some(), but the bytes stay where the stack has received them: the next run of them, at
+  /// most a packet's. Small records, and bytes that came out of order, may come in shorter runs.
+  borrowed_bytes borrow();
+  borrowed_bytes borrow(std::error_code& ec);
 
   /// Takes at least one byte of `buffer` into the stack and returns how many. The caller's buffer
   /// is free when the call returns. That bytes were taken does not mean that they arrived.

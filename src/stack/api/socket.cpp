@@ -57,6 +57,18 @@ std::size_t socket::write_some(std::span<const std::byte> buffer, std::error_cod
   ec = errc::bad_descriptor;
   return 0;
 }
+borrowed_bytes socket::borrow(std::error_code& ec) {
+  if (impl_) return impl_->borrow(ec);
+  ec = errc::bad_descriptor;
+  return {};
+}
+borrowed_bytes socket::borrow() {
+  std::error_code ec;
+  borrowed_bytes bytes = borrow(ec);
+  raise(ec, "borrow");
+  return bytes;
+}
+
 std::size_t socket::write_some(std::span<const std::byte> buffer) {
   std::error_code ec;
   const std::size_t n = write_some(buffer, ec);

@@ -62,6 +62,10 @@ void socket_impl::use_link(socket_link* link) noexcept {
 
 void socket_impl::drop_link(std::uint32_t requests) noexcept {
   if (link_ == nullptr) return;
+  if (lender_ != nullptr) {
+    std::exchange(lender_, nullptr)->socket = nullptr;
+    stream_->give_back_all();
+  }
   stream_.reset();
   rt_.post(*std::exchange(link_, nullptr), requests);
   send_shut_down_ = receive_shut_down_ = false;
@@ -117,6 +121,11 @@ std::error_code socket_impl::check_usable() const noexcept {
   return {};
 }
 
+std::error_code socket_impl::check_readable() const noexcept {
+  const std::error_code ec = check_usable();
+  return !ec && receive_shut_down_ ? make_error_code(errc::shut_down) : ec;
+}
+
 std::size_t socket_impl::available() const noexcept {
   return stream_ ? stream_->available() : 0;
 }
@@ -137,16 +146,17 @@ endpoint socket_impl::remote_endpoint() const {
 
 // --- Reading ------------------------------------------------------------------------------------
 
-std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code& ec) {
-  ec = check_usable();
-  if (!ec && receive_shut_down_) ec = errc::shut_down;
-  if (ec || buffer.empty()) return 0;
+/// Waits until `take()` has got something, or there will be nothing more.
+template <class Take>
+std::size_t socket_impl::receive(std::error_code& ec, Take&& take) {
+  ec = check_readable();
+  if (ec) return 0;
   std::size_t n = 0;
   std::error_code end;
   const auto done = [&] {
     // Status first: what came before the end of the stream, or an error, is in the ring by then.
     const std::uint32_t bits = status();
-    n = take(buffer);
+    n = take();
     if (n > 0) return true;
     if ((bits & socket_link::end_of_stream) != 0)
       end = errc::eof;
@@ -157,6 +167,33 @@ std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code&
   ec = rt_.wait(non_blocking, limit.value, done);
   if (!ec) ec = end;
   return n;
+}
+
+std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code& ec) {
+  if (buffer.empty()) {
+    ec = check_readable();
+    return 0;
+  }
+  return receive(ec, [&] { return take(buffer); });
+}
+
+borrowed_bytes socket_impl::borrow(std::error_code& ec) {
+  std::span<const std::byte> bytes;
+  rte_mbuf* m = nullptr;
+  receive(ec, [&] {
+    m = stream_->lend(bytes);
+    return bytes.size();
+  });
+  if (m == nullptr) return {};
+  // The stack gives more when it hears that something was taken; this was not, but made room.
+  if (link_->to_app().empty()) rt_.post(*link_, core::request_consumed);
+  if (lender_ == nullptr) lender_ = std::make_shared<lender>(this);
+  return {bytes, m, lender_};
+}
+
+void socket_impl::give_back(std::size_t bytes) noexcept {
+  stream_->give_back(bytes);
+  rt_.post(*link_, core::request_consumed);
 }
 
 std::size_t socket_impl::take(std::span<std::byte> buffer) {

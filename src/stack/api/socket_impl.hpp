@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -11,6 +12,15 @@
 #include "nd/socket.hpp"
 
 namespace nd::api {
+
+class socket_impl;
+
+/// Where borrowed bytes are given back to: they may outlive their socket.
+class lender {
+ public:
+  explicit lender(socket_impl* s) noexcept : socket(s) {}
+  socket_impl* socket;  ///< null once it has gone, or has another connection
+};
 
 class socket_impl {
  public:
@@ -23,6 +33,8 @@ class socket_impl {
 
   std::error_code connect(const endpoint& peer);
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& ec);
+  borrowed_bytes borrow(std::error_code& ec);
+  void give_back(std::size_t bytes) noexcept;
   std::size_t write_some(std::span<const std::byte> buffer, std::error_code& ec);
   std::error_code shutdown(shutdown_type what);
   void close() noexcept;
@@ -47,6 +59,9 @@ class socket_impl {
   void use_link(core::socket_link* link) noexcept;
   void drop_link(std::uint32_t requests = core::request_close) noexcept;
   std::error_code check_usable() const noexcept;
+  std::error_code check_readable() const noexcept;
+  template <class Take>
+  std::size_t receive(std::error_code& ec, Take&& take);
   std::size_t take(std::span<std::byte> buffer);
   std::size_t put(std::span<const std::byte> bytes);
   std::uint32_t status() const noexcept;
@@ -54,6 +69,7 @@ class socket_impl {
   runtime_impl& rt_;
   core::socket_link* link_ = nullptr;
   std::optional<core::app_stream> stream_;  ///< while there is a link
+  std::shared_ptr<lender> lender_;          ///< since the link's first borrow()
   bool open_ = true;
   bool send_shut_down_ = false;
   bool receive_shut_down_ = false;

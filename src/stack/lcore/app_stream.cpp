@@ -139,8 +139,21 @@ std::size_t app_stream::take(std::span<std::byte> buffer) {
   }
   if (n == 0) return 0;
   consumed_ += n;
-  link_->consumed.store(consumed_, std::memory_order_release);
+  publish_consumed();
   return n;
+}
+
+rte_mbuf* app_stream::lend(std::span<const std::byte>& bytes) noexcept {
+  if (!next_to_read()) return nullptr;
+  bytes = mbuf_bytes(reading_.get()).subspan(read_offset_);
+  consumed_ += bytes.size();
+  lent_ += bytes.size();
+  return reading_.release();
+}
+
+void app_stream::give_back(std::size_t bytes) noexcept {
+  lent_ -= bytes;
+  publish_consumed();
 }
 
 bool app_stream::next_to_read() noexcept {

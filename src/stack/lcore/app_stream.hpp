@@ -52,6 +52,12 @@ class app_stream {
   /// Returns how many bytes there were.
   std::size_t take(std::span<std::byte> buffer);
   bool copying_in() const noexcept { return is_copying(link_->copying_in); }
+  /// Lends the next run of bytes, and the mbuf with them; null when there are none. They are not
+  /// consumed before they are given back.
+  rte_mbuf* lend(std::span<const std::byte>& bytes) noexcept;
+  void give_back(std::size_t bytes) noexcept;
+  void give_back_all() noexcept { give_back(lent_); }
+  /// Bytes that were taken or lent.
   std::uint64_t consumed() const noexcept { return consumed_; }
   std::uint64_t available() const noexcept {
     return link_->delivered.load(std::memory_order_acquire) - consumed_;
@@ -70,6 +76,9 @@ class app_stream {
   dcopy::request make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
                             std::uint32_t most) const noexcept;
   bool next_to_read() noexcept;
+  void publish_consumed() noexcept {
+    link_->consumed.store(consumed_ - lent_, std::memory_order_release);
+  }
   dcopy::request take_piece(std::span<std::byte> buffer) noexcept;
   bool post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
             const copy_limits& limits) noexcept;
@@ -85,6 +94,7 @@ class app_stream {
   mbuf_ptr reading_;  ///< taken from the link, read up to read_offset_
   std::uint32_t read_offset_ = 0;
   std::uint64_t consumed_ = 0;
+  std::uint64_t lent_ = 0;  ///< bytes of those that were not given back
   std::size_t take_cursor_ = 0;
 };
 
