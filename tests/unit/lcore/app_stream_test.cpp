@@ -160,7 +160,7 @@ TEST_CASE("A write takes no more than there are mbufs, and goes on when there ar
 }
 
 TEST_CASE("A stack that stands still bounds what waits in the response ring", "[dcopy][stream]") {
-  host_pair p({.tx_mbufs = 16'384, .adjust = [](settings& v) { v.send_buffer = 16 << 20; }});
+  host_pair p({.adjust = [](settings& v) { v.send_buffer = 16 << 20; }});
   copiers copies(p, 0, 1);
   {
     dcopy_connection c(p, copies);
