@@ -1,19 +1,27 @@
 // copy-split: what a dcopy lcore takes off the core of the application and the stack. One thread
-// drives both hosts of a stream, the sender's cycles are counted by stage of the data path, with a
+// drives both hosts of a stream; the sender's cycles are counted by stage of the data path, with a
 // dcopy lcore and without, in turns.
 #include <fmt/format.h>
 #include <rte_eal.h>
+#include <rte_launch.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <map>
-#include <nd/nd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "lcore/app_stream.hpp"
+#include "lcore/host.hpp"
+#include "pmd_glue/clock.hpp"
+#include "unit/support/made_host.hpp"
 
 namespace {
 
@@ -41,79 +49,196 @@ struct cost {
   }
 };
 
-std::map<std::string, double> counters(const nd::runtime& rt) {
-  std::map<std::string, double> out;
-  for (const nd::counter& c : rt.stats()) out[std::string(c.name)] = static_cast<double>(c.value);
-  return out;
-}
-
-class stream {
+/// A device that fetches what is sent by itself, as NICs do: the copy is made on the receiver's
+/// side, and the sender frees what has gone when it sends more.
+class dma_port final : public nd::port {
  public:
-  stream(int number, bool dcopy, const options& o)
-      : options_(o),
-        near_(nd::existing_eal, host("10.77.0.1/24", number, dcopy)),
-        far_(nd::existing_eal, host("10.77.0.2/24", number, false)),
-        listener_(far_, nd::endpoint(nd::any_address, 7)),
-        out_(near_),
-        in_(far_),
-        memory_(o.memory, std::byte{0x5a}),
-        buffer_(256 << 10) {
-    listener_.non_blocking(true);
-    out_.non_blocking(true);
-    std::error_code ec;
-    out_.connect(nd::endpoint(nd::address("10.77.0.2"), 7), ec);
-    for (ec = nd::errc::would_block; ec == nd::errc::would_block || !out_.connected();) {
-      near_.poll();
-      if (ec) in_ = listener_.accept(ec);
+  dma_port(std::size_t number, rte_mempool* pool) : pool_(pool) {
+    capabilities_.mac = nd::test::made_mac(number);
+    capabilities_.mtu = 9000;
+  }
+  ~dma_port() override {
+    for (auto* all : {&sent_, &done_})
+      for (rte_mbuf* m : *all) rte_pktmbuf_free(m);
+  }
+  dma_port(const dma_port&) = delete;
+  dma_port& operator=(const dma_port&) = delete;
+  void join(dma_port& other) { peer_ = &other; }
+
+  const nd::port_capabilities& capabilities() const noexcept override { return capabilities_; }
+  std::size_t tx_burst(nd::instant, std::span<rte_mbuf*> frames) override {
+    for (; !done_.empty(); done_.pop_front()) rte_pktmbuf_free(done_.front());
+    const std::size_t n = std::min(frames.size(), descriptors - sent_.size());
+    sent_.insert(sent_.end(), frames.begin(), frames.begin() + static_cast<std::ptrdiff_t>(n));
+    return n;
+  }
+  std::size_t rx_burst(nd::instant, std::span<rte_mbuf*> frames) override {
+    std::size_t n = 0;
+    for (; n < frames.size() && !peer_->sent_.empty(); ++n) {
+      rte_mbuf* const from = peer_->sent_.front();
+      frames[n] = rte_pktmbuf_copy(from, pool_, 0, from->pkt_len);
+      if (frames[n] == nullptr) break;
+      peer_->sent_.pop_front();
+      peer_->done_.push_back(from);
     }
-    in_.non_blocking(true);
+    return n;
+  }
+  void tick(nd::instant) override {}
+  bool link_up() const noexcept override { return true; }
+
+ private:
+  static constexpr std::size_t descriptors = 512;
+  nd::port_capabilities capabilities_;
+  rte_mempool* pool_;
+  dma_port* peer_ = nullptr;
+  std::deque<rte_mbuf*> sent_;
+  std::deque<rte_mbuf*> done_;
+};
+
+/// A host with its device and its application's socket.
+struct end {
+  end(std::size_t number, nd::test::host_pools& pools, nd::instant now)
+      : port(number, pools.rx()), host(configuration(number, pools), port, now) {}
+  static nd::core::host_config configuration(std::size_t number, nd::test::host_pools& pools) {
+    nd::settings values;
+    values.arp_probes = 0;
+    nd::core::host_config c = nd::test::made_config(number, values, pools);
+    c.neighbors = {{nd::test::made_ip(1 - number), nd::test::made_mac(1 - number)}};
+    c.epoch = 1;
+    c.seed = 1 + number;
+    c.cycle_clock = nd::pmd::read_cycles;
+    return c;
+  }
+  void use(nd::core::socket_link* l, nd::core::copy_service* copies = nullptr) {
+    link = l;
+    stream.emplace(nd::core::app_environment{.pool = host.tx_pool(),
+                                             .digests = host.digests(),
+                                             .same_thread = true,
+                                             .copies = copies},
+                   *l);
+  }
+  void post(nd::core::app_end& what, std::uint32_t requests) {
+    nd::core::post(host.mailbox(), what, requests, rte_pause);
   }
 
-  cost run() {
-    for (const auto end = clock_type::now() + options_.time / 4; clock_type::now() < end;) turn();
-    const auto before = counters(near_);
+  dma_port port;
+  nd::core::host host;
+  nd::core::socket_link* link = nullptr;
+  std::optional<nd::core::app_stream> stream;
+};
+
+class run {
+ public:
+  run(bool dcopy, const options& o, nd::test::host_pools& near, nd::test::host_pools& far)
+      : options_(o),
+        near_(0, near, clock_.now()),
+        far_(1, far, clock_.now()),
+        memory_(o.memory, std::byte{0x5a}),
+        buffer_(256 << 10) {
+    near_.port.join(far_.port);
+    far_.port.join(near_.port);
+    if (dcopy) start_dcopy();
+    connect();
+  }
+  ~run() {
+    for (end* e : {&near_, &far_}) {
+      e->stream.reset();
+      e->post(*e->link, nd::core::request_close | nd::core::request_abort);
+    }
+    far_.post(*listener_, nd::core::request_close);
+    for (int i = 0; i < 1000; ++i) poll();
+    stop_.store(true);
+    rte_eal_mp_wait_lcore();
+  }
+  run(const run&) = delete;
+  run& operator=(const run&) = delete;
+
+  cost measure() {
+    for (const auto until = clock_type::now() + options_.time / 4; clock_type::now() < until;)
+      turn();
+    const auto before = counted();
     const auto began = clock_type::now();
     while (clock_type::now() < began + options_.time) turn();
     const seconds took = clock_type::now() - began;
-    const auto after = counters(near_);
+    const auto after = counted();
     const auto spent = [&](const std::string& name) { return after.at(name) - before.at(name); };
     const double bytes = spent("payload_bytes_sent");
     cost c;
     for (const char* s : stages) c.cycles_a_byte[s] = spent(std::string("cycles_") + s) / bytes;
     c.cycles_a_byte["dcopy"] = spent("cycles_dcopy") / bytes;
     c.gbps = bytes * 8e-9 / took.count();
-    c.by_callers = spent("dcopy_by_callers") / bytes;
+    c.by_callers = static_cast<double>(copies_.by_callers.load()) / bytes;
     return c;
   }
 
  private:
-  static nd::config host(const char* ip, int number, bool dcopy) {
-    nd::config c;
-    c.set("ip", ip);
-    c.set("ring", fmt::format("split{}", number));
-    c.set("mtu", "9000");
-    c.set("idle", "spin");
-    c.set("meter", "on");
-    c.set("seed", "1");
-    if (dcopy) c.set("dcopy_lcores", "1");
-    return c;
+  void start_dcopy() {
+    copies_.lcores.push_back(std::make_unique<nd::core::dcopy_lcore>(
+        nd::dcopy::make_cpu_engine(nd::core::copy_digests(near_.host.digests())),
+        [this](nd::core::app_end& e, std::uint32_t requests) { near_.post(e, requests); },
+        nd::pmd::read_cycles));
+    const auto loop = [](void* self) {
+      auto& r = *static_cast<run*>(self);
+      while (!r.stop_.load(std::memory_order_relaxed)) r.copies_.lcores.front()->poll();
+      return 0;
+    };
+    rte_eal_remote_launch(loop, this, 1);
+  }
+
+  void connect() {
+    listener_ = new nd::core::listener_link(1);
+    listener_->port = 7;
+    far_.post(*listener_, nd::core::request_listen);
+    near_.use(new nd::core::socket_link, copies_.lcores.empty() ? nullptr : &copies_);
+    nd::core::socket_link& link = *near_.link;
+    link.peer_address = nd::test::made_ip(1);
+    link.peer_port = 7;
+    link.send_buffer = 2 << 20;
+    link.receive_buffer = 1 << 20;
+    near_.post(link, nd::core::request_connect);
+    while (far_.link == nullptr || (link.status.load() & nd::core::socket_link::connected) == 0) {
+      poll();
+      if (nd::core::socket_link* accepted = listener_->accepted.pop()) far_.use(accepted);
+    }
+  }
+
+  void poll() {
+    near_.host.poll(clock_.now());
+    far_.host.poll(clock_.now());
   }
 
   void turn() {
-    std::error_code ec;
-    const std::size_t n = out_.write_some(std::span(memory_).subspan(at_, options_.block), ec);
-    at_ = at_ + n + options_.block <= memory_.size() ? at_ + n : 0;
-    if (n == 0) near_.poll();
-    far_.poll();
-    while (in_.read_some(buffer_, ec) > 0) continue;
+    if (near_.stream->writable() >= options_.block) {
+      {
+        const nd::stage_meter::scope copying(near_.host.meter(), nd::stage::copy);
+        near_.stream->put(std::span(memory_).subspan(at_, options_.block));
+      }
+      near_.post(*near_.link, nd::core::request_send);
+      at_ += options_.block;
+      if (at_ + options_.block > memory_.size()) at_ = 0;
+      while (near_.stream->copying_out()) near_.host.poll(clock_.now());
+    }
+    poll();
+    if (far_.stream->take(buffer_) > 0) far_.post(*far_.link, nd::core::request_consumed);
+  }
+
+  std::map<std::string, double> counted() const {
+    std::map<std::string, double> out;
+    const auto add = [&](std::string_view name, auto, auto, std::uint64_t value) {
+      out[std::string(name)] += static_cast<double>(value);
+    };
+    near_.host.stats().for_each(add);
+    for (const auto& lcore : copies_.lcores) lcore->stats().for_each(add);
+    return out;
   }
 
   const options& options_;
-  nd::runtime near_;
-  nd::runtime far_;
-  nd::acceptor listener_;
-  nd::socket out_;
-  nd::socket in_;
+  nd::pmd::tsc_clock clock_;
+  end near_;
+  end far_;
+  nd::core::copy_service copies_;
+  nd::core::listener_link* listener_ = nullptr;
+  std::atomic<bool> stop_{false};
   std::vector<std::byte> memory_;
   std::vector<std::byte> buffer_;
   std::size_t at_ = 0;
@@ -160,10 +285,11 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   o.time = seconds(time);
   start_eal();
+  nd::test::host_pools near(4096, 4096, 9000), far(4096, 4096, 9000);
 
   std::array<std::vector<cost>, 2> costs;
   for (int t = 0; t < 2 * o.turns; ++t)
-    costs[static_cast<std::size_t>(t % 2)].push_back(stream(t, t % 2 == 1, o).run());
+    costs[static_cast<std::size_t>(t % 2)].push_back(run(t % 2 == 1, o, near, far).measure());
   fmt::print("writes of {} bytes out of {} MiB, MTU 9000, checksum full; medians of {} turns\n\n",
              o.block, o.memory >> 20, o.turns);
   fmt::print("{:<28}{:>12}{:>12}\n", "cycles a byte", "caller", "dcopy lcore");

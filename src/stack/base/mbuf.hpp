@@ -50,9 +50,12 @@ inline segment& segment_of(rte_mbuf* m) noexcept {
 inline std::byte* tx_payload(rte_mbuf* m) noexcept {
   return static_cast<std::byte*>(m->buf_addr) + tx_headroom;
 }
-/// Bytes of payload that fit an mbuf used for sending.
+/// Bytes of payload that fit an mbuf used for sending, or one of a pool for that.
 inline std::uint32_t tx_capacity(const rte_mbuf* m) noexcept {
   return static_cast<std::uint32_t>(m->buf_len - tx_headroom - tx_tailroom);
+}
+inline std::uint32_t tx_capacity(rte_mempool* pool) noexcept {
+  return std::uint32_t{rte_pktmbuf_data_room_size(pool)} - tx_headroom - tx_tailroom;
 }
 
 inline std::span<std::byte> mbuf_bytes(rte_mbuf* m) noexcept {
@@ -69,6 +72,17 @@ inline rte_mbuf* allocate_segment(rte_mempool* pool) noexcept {
   rte_mbuf* m = rte_pktmbuf_alloc(pool);
   if (m != nullptr) segment_of(m) = segment{};
   return m;
+}
+
+/// The same for many, at once where there are that many; how many it got.
+inline std::size_t allocate_segments(rte_mempool* pool, std::span<rte_mbuf*> mbufs) noexcept {
+  std::size_t n = 0;
+  if (rte_pktmbuf_alloc_bulk(pool, mbufs.data(), static_cast<unsigned>(mbufs.size())) == 0)
+    n = mbufs.size();
+  else
+    while (n < mbufs.size() && (mbufs[n] = rte_pktmbuf_alloc(pool)) != nullptr) ++n;
+  for (rte_mbuf* m : mbufs.first(n)) segment_of(m) = segment{};
+  return n;
 }
 
 /// A doubly linked list through the segments' private areas. Owns nothing by itself: clear() or

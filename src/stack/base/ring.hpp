@@ -17,8 +17,8 @@ struct ring_deleter {
 };
 using ring_ptr = std::unique_ptr<rte_ring, ring_deleter>;
 
-/// For `capacity` elements of `element` bytes (a multiple of 4), at least, and one thread that takes
-/// them. Throws std::bad_alloc.
+/// For `capacity` elements of `element` bytes (a multiple of 4), at least, and one thread that
+/// takes them. Throws std::bad_alloc.
 inline ring_ptr make_ring(unsigned capacity, std::size_t element) {
   const unsigned slots = rte_align32pow2(capacity + 1);
   const auto bytes =
@@ -38,6 +38,12 @@ class mpsc_ring {
   explicit mpsc_ring(unsigned capacity) : ring_(make_ring(capacity, sizeof(T*))) {}
 
   bool push(T* element) noexcept { return rte_ring_enqueue(ring_.get(), element) == 0; }
+
+  /// All of them, or none.
+  bool push(std::span<T* const> elements) noexcept {
+    return rte_ring_enqueue_bulk(ring_.get(), reinterpret_cast<void* const*>(elements.data()),
+                                 static_cast<unsigned>(elements.size()), nullptr) != 0;
+  }
 
   T* pop() noexcept {
     void* element = nullptr;

@@ -66,42 +66,49 @@ std::size_t app_stream::put_pieces(std::span<const std::byte> bytes, std::uint32
     link_->responses.store(responses, std::memory_order_release);
   }
   last_ = nullptr;  // what comes behind it now is in another segment
-  std::size_t n = 0;
-  // All of this call's pieces may be among those in the ring, or none.
-  for (unsigned pieces = 0; n < bytes.size(); ++pieces) {
-    if (responses->size() + pieces >= response_capacity) break;
-    const dcopy::request r = make_piece(bytes.subspan(n), written_ + n, most);
-    if (r.first == nullptr) break;
-    n += r.length;
-    if (post(r, link_->copying_out, environment_.copies->writes)) continue;
-    dcopy::copy_by_cpu(r, copy_digests(environment_.digests));
-    responses->push(r.first);
+  const copy_service& copies = *environment_.copies;
+  const std::uint32_t size = piece_size(bytes.size(), copies.lcores.size());
+  std::size_t n = 0, segments = 0;
+  while (n < bytes.size()) {
+    // Segments of this call may be in the ring, or not yet.
+    const std::size_t in_ring = responses->size();
+    if (in_ring + segments >= response_capacity) break;
+    const std::size_t room = std::min(response_capacity - in_ring - segments, most_piece_segments);
+    piece p = make_piece(bytes.subspan(n), written_ + n, most, size, room);
+    if (p.segments == 0) break;
+    n += p.order.length;
+    segments += p.segments;
+    if (post(p.order, link_->copying_out, copies.writes)) continue;
+    dcopy::copy_by_cpu(p.order, copy_digests(environment_.digests));
+    push_responses(*link_, p.order);
   }
   return n;
 }
 
-/// As many mbufs as a piece of `bytes` fills, or as there are; none: `first` is null.
-dcopy::request app_stream::make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
-                                      std::uint32_t most) const noexcept {
-  dcopy::request r;
-  r.owner = link_;
-  r.bytes = const_cast<std::byte*>(bytes.data());  // which to_mbufs only reads
-  r.way = dcopy::direction::to_mbufs;
-  std::uint32_t wanted = 1;
-  for (rte_mbuf* last = nullptr; r.length < wanted;) {
-    rte_mbuf* const m = allocate_segment(environment_.pool);
-    if (m == nullptr) break;
-    const std::uint32_t room = std::min(most, tx_capacity(m));
-    if (last == nullptr) wanted = piece_of(bytes.size(), room);
-    segment& s = segment_of(m);
-    s.offset = offset + r.length;
-    s.length = std::min(room, wanted - r.length);
+/// About `size` of `bytes`, in at most `most_segments` mbufs, or as many as there are.
+app_stream::piece app_stream::make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
+                                         std::uint32_t most, std::uint32_t size,
+                                         std::size_t most_segments) const noexcept {
+  const std::uint32_t room = std::min(most, tx_capacity(environment_.pool));
+  const std::uint32_t wanted = piece_of(bytes.size(), room, size);
+  const std::size_t count = std::min<std::size_t>((wanted + room - 1) / room, most_segments);
+  std::array<rte_mbuf*, most_piece_segments> mbufs;
+  const std::size_t got = allocate_segments(environment_.pool, std::span(mbufs).first(count));
+  piece p;
+  p.segments = got;
+  p.order.owner = link_;
+  p.order.bytes = const_cast<std::byte*>(bytes.data());  // which to_mbufs only reads
+  p.order.way = dcopy::direction::to_mbufs;
+  if (got > 0) p.order.first = mbufs[0];
+  for (std::size_t i = 0; i < got; ++i) {
+    segment& s = segment_of(mbufs[i]);
+    s.next = i + 1 < got ? mbufs[i + 1] : nullptr;
+    s.offset = offset + p.order.length;
+    s.length = std::min(room, wanted - p.order.length);
     if (environment_.digests) s.digest = wire::crc32c_start;
-    r.length += s.length;
-    (last == nullptr ? r.first : segment_of(last).next) = m;
-    last = m;
+    p.order.length += s.length;
   }
-  return r;
+  return p;
 }
 
 /// Gives a piece to a dcopy lcore; false: the caller copies.
@@ -130,8 +137,10 @@ std::size_t app_stream::take(std::span<std::byte> buffer) {
   const bool large =
       environment_.copies != nullptr && worth_dcopy(most, environment_.copies->reads);
   std::size_t n = 0;
+  const std::uint32_t size =
+      large ? piece_size(most, environment_.copies->lcores.size()) : largest_piece;
   while (n < buffer.size() && next_to_read()) {
-    const dcopy::request r = take_piece(buffer.subspan(n));
+    const dcopy::request r = take_piece(buffer.subspan(n), size);
     n += r.length;
     if (large && post(r, link_->copying_in, environment_.copies->reads)) continue;
     dcopy::copy_by_cpu(r, {});
@@ -165,7 +174,7 @@ bool app_stream::next_to_read() noexcept {
 }
 
 /// Whole mbufs that are read now, but for the last one where the buffer ends.
-dcopy::request app_stream::take_piece(std::span<std::byte> buffer) noexcept {
+dcopy::request app_stream::take_piece(std::span<std::byte> buffer, std::uint32_t size) noexcept {
   dcopy::request r;
   r.owner = link_;
   r.bytes = buffer.data();
@@ -185,7 +194,7 @@ dcopy::request app_stream::take_piece(std::span<std::byte> buffer) noexcept {
       static_cast<void>(reading_.release());
     else
       r.keep_last = true;
-  } while (r.length < copy_piece_bytes && r.length < buffer.size() && next_to_read());
+  } while (r.length < size && r.length < buffer.size() && next_to_read());
   return r;
 }
 

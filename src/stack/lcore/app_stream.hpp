@@ -64,8 +64,13 @@ class app_stream {
   }
 
  private:
-  /// Pieces of one large write: more are in no response ring before the call that made them ends.
-  static constexpr unsigned response_capacity = 255;
+  /// Segments in the response ring and on their way to it: a call writes no more.
+  static constexpr std::size_t response_capacity = 511;
+
+  struct piece {
+    dcopy::request order;
+    std::size_t segments = 0;
+  };
 
   static bool is_copying(const std::atomic<std::uint32_t>& bytes) noexcept {
     return bytes.load(std::memory_order_acquire) != 0;
@@ -73,13 +78,13 @@ class app_stream {
   std::size_t extend(rte_mbuf* m, std::uint32_t most, std::span<const std::byte> bytes) noexcept;
   std::size_t put_segments(std::span<const std::byte> bytes, std::uint32_t most);
   std::size_t put_pieces(std::span<const std::byte> bytes, std::uint32_t most);
-  dcopy::request make_piece(std::span<const std::byte> bytes, std::uint64_t offset,
-                            std::uint32_t most) const noexcept;
+  piece make_piece(std::span<const std::byte> bytes, std::uint64_t offset, std::uint32_t most,
+                   std::uint32_t size, std::size_t most_segments) const noexcept;
   bool next_to_read() noexcept;
   void publish_consumed() noexcept {
     link_->consumed.store(consumed_ - lent_, std::memory_order_release);
   }
-  dcopy::request take_piece(std::span<std::byte> buffer) noexcept;
+  dcopy::request take_piece(std::span<std::byte> buffer, std::uint32_t size) noexcept;
   bool post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
             const copy_limits& limits) noexcept;
 

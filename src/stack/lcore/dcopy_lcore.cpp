@@ -29,9 +29,19 @@ void dcopy_lcore::finish(const dcopy::request& r) {
     link.copying_in.fetch_sub(r.length, std::memory_order_release);
     return;
   }
-  link.responses.load(std::memory_order_relaxed)->push(r.first);
+  push_responses(link, r);
   post_(link, request_send);
   link.copying_out.fetch_sub(r.length, std::memory_order_release);
+}
+
+void push_responses(socket_link& link, const dcopy::request& r) noexcept {
+  std::array<rte_mbuf*, most_piece_segments> segments;
+  std::size_t n = 0;
+  for (rte_mbuf* m = r.first; m != nullptr;) {
+    segments[n++] = m;
+    m = std::exchange(segment_of(m).next, nullptr);
+  }
+  link.responses.load(std::memory_order_relaxed)->push(std::span(segments).first(n));
 }
 
 dcopy::digest_functions copy_digests(bool digests) noexcept {

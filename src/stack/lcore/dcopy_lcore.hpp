@@ -56,6 +56,11 @@ struct copy_service {
   std::atomic<std::uint64_t> by_callers{0};
 };
 
+/// Segments of a piece, at most.
+inline constexpr std::size_t most_piece_segments = 256;
+/// Puts the segments of a finished piece into the response ring, which has room for them.
+void push_responses(socket_link& link, const dcopy::request& r) noexcept;
+
 /// What dcopy lcores and callers copy with, where segments carry their CRC32C.
 dcopy::digest_functions copy_digests(bool digests) noexcept;
 

@@ -1,6 +1,7 @@
 // The NetScheduler's decisions about copies, as pure functions: who copies, and in what pieces.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,9 +22,10 @@ struct copy_limits {
 
 /// Bytes in front of a dcopy lcore beyond which it gets no more.
 inline constexpr std::uint64_t dcopy_queue_limit = 640 * 1024;
-/// A piece is as many whole mbufs as make this many bytes: small enough to keep several lcores at
-/// work on one call of `copy_limits::smallest`, large enough for its request to cost little.
-inline constexpr std::uint32_t copy_piece_bytes = 16 * 1024;
+/// Bytes of a piece: large enough for its request to cost little, small enough that what is copied
+/// first can leave while the rest is copied.
+inline constexpr std::uint32_t smallest_piece = 16 * 1024;
+inline constexpr std::uint32_t largest_piece = 64 * 1024;
 inline constexpr std::size_t most_dcopy_lcores = 32;
 inline constexpr std::size_t no_lcore = ~std::size_t{0};
 
@@ -32,11 +34,17 @@ constexpr bool worth_dcopy(std::uint64_t bytes, const copy_limits& limits) noexc
   return bytes >= limits.smallest;
 }
 
-/// Bytes of the next piece of `left` bytes that go into mbufs of `segment` bytes each (not 0):
-/// whole mbufs, but for the end.
-constexpr std::uint32_t piece_of(std::uint64_t left, std::uint32_t segment) noexcept {
-  const std::uint32_t whole =
-      segment >= copy_piece_bytes ? segment : copy_piece_bytes / segment * segment;
+/// Bytes that the pieces of a call of `bytes` should have: two for each of the lcores.
+constexpr std::uint32_t piece_size(std::uint64_t bytes, std::size_t lcores) noexcept {
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+      bytes / (2 * std::max<std::size_t>(lcores, 1)), smallest_piece, largest_piece));
+}
+
+/// The next piece of `left` bytes that go into mbufs of `segment` bytes each (not 0): whole mbufs,
+/// about `wanted` bytes, but for the end.
+constexpr std::uint32_t piece_of(std::uint64_t left, std::uint32_t segment,
+                                 std::uint32_t wanted) noexcept {
+  const std::uint32_t whole = std::max((wanted + segment / 2) / segment, 1U) * segment;
   return left < whole ? static_cast<std::uint32_t>(left) : whole;
 }
 

@@ -1,10 +1,13 @@
 // Where an application meets the stack: rings and a few atomics, one link a socket.
 #pragma once
 
+#include <rte_prefetch.h>
+
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <span>
 
 #include "base/mbuf.hpp"
 #include "base/ring.hpp"
@@ -90,8 +93,12 @@ class socket_link : public app_end {
   void for_each_response(F&& f) noexcept {
     mpsc_ring<rte_mbuf>* const ring = responses.load(std::memory_order_acquire);
     if (ring == nullptr) return;
-    while (rte_mbuf* m = ring->pop())
-      while (m != nullptr) f(std::exchange(m, std::exchange(segment_of(m).next, nullptr)));
+    std::array<rte_mbuf*, 32> taken;
+    while (const std::size_t n = ring->pop(taken)) {
+      // Another core has written them.
+      for (rte_mbuf* m : std::span(taken).first(n)) rte_prefetch0(&segment_of(m));
+      for (rte_mbuf* m : std::span(taken).first(n)) f(m);
+    }
   }
 
   // First cache line, with the requests: hardly ever written but for those.
@@ -116,8 +123,8 @@ class socket_link : public app_end {
  public:
   // Second: written by the application, read by the stack.
   alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint64_t> consumed{0};
-  /// The response ring: chains of segments (segment::next) of a large write, from whoever copied
-  /// them. Made by the application before its first one; null until then.
+  /// The response ring: segments of large writes, from whoever copied them. Made by the application
+  /// before its first one; null until then.
   std::atomic<mpsc_ring<rte_mbuf>*> responses{nullptr};
   /// Bytes of the application's memory that dcopy lcores are copying from, and to. Release when one
   /// is done, which is the last that it does with this link; acquire to see that it is 0.

@@ -107,7 +107,7 @@ TEST_CASE("Small writes, and more than a socket may have under way, are the call
     REQUIRE(c.put(std::span(bytes).first(smallest - 1)) == smallest - 1);
     CHECK_FALSE(c.stream.copying_out());
     REQUIRE(c.put(std::span(bytes).subspan(smallest - 1)) == 200'000);
-    CHECK(copies.lcores[0]->queued_bytes() < 60'000);
+    CHECK(copies.lcores[0]->queued_bytes() < 100'000);
     CHECK(copies.by_callers == 200'000 - copies.lcores[0]->queued_bytes());
     copies.run();
     CHECK(read_all(p, c.server, bytes.size()) == bytes);
@@ -170,7 +170,8 @@ TEST_CASE("A stack that stands still bounds what waits in the response ring", "[
       more = c.put(std::span(bytes).subspan(n));
       copies.run();
     }
-    CHECK(n == 255 * core::piece_of(bytes.size(), p.host(0).max_payload()));
+    CHECK(n <= 511 * p.host(0).max_payload());
+    CHECK(n > 200 * p.host(0).max_payload());
     REQUIRE(p.run_until(
         [&] {
           n += c.put(std::span(bytes).subspan(n));

@@ -7,18 +7,29 @@
 
 using namespace nd::core;
 
-TEST_CASE("pieces are whole mbufs of about 16 KiB, and together the call", "[policy]") {
+TEST_CASE("pieces are two for each dcopy lcore, neither small nor large", "[policy]") {
+  CHECK(piece_size(65'536, 1) == 32'768);
+  CHECK(piece_size(65'536, 2) == 16'384);
+  CHECK(piece_size(65'536, 16) == smallest_piece);
+  CHECK(piece_size(1, 1) == smallest_piece);
+  CHECK(piece_size(1'000'000, 4) == largest_piece);
+  CHECK(piece_size(400'000, 4) == 50'000);
+  CHECK(piece_size(65'536, 0) == 32'768);
+}
+
+TEST_CASE("pieces are whole mbufs, and together the call", "[policy]") {
+  const std::uint32_t wanted = 20'000;
   for (const std::uint32_t segment : {1U, 1'400U, 8'900U, 16'384U, 60'000U}) {
     CAPTURE(segment);
     std::uint64_t left = 1'000'003;
     while (left > 0) {
-      const std::uint32_t piece = piece_of(left, segment);
+      const std::uint32_t piece = piece_of(left, segment, wanted);
       REQUIRE(piece > 0);
       REQUIRE(piece <= left);
       if (piece < left) {
         CHECK(piece % segment == 0);
-        CHECK(piece <= std::max(copy_piece_bytes, segment));
-        CHECK(piece + segment > copy_piece_bytes);
+        CHECK(piece <= std::max(wanted + segment / 2, segment));
+        CHECK(piece + (segment + 1) / 2 >= wanted);
       }
       left -= piece;
     }
