@@ -9,8 +9,8 @@
 
 #include "dcopy/engine.hpp"
 
-// rte_dmadev is "experimental" in DPDK 22.11; its macro for that must come before all headers, which
-// one translation unit for the data path does not allow.
+// rte_dmadev is "experimental" in DPDK 22.11; its macro for that must come before all headers,
+// which one translation unit for the data path does not allow.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 

@@ -97,13 +97,13 @@ TEST_CASE("command line: what is wrong is refused before there is an EAL") {
     CAPTURE(words);
     CHECK(read(words).code == exit_usage);
   }
-  for (const std::vector<std::string>& words : {std::vector<std::string>{},
-                                                {"--server", "--client", "10.0.0.1"},
-                                                {"--server", "--duration", "0"},
-                                                {"--server", "--pause", "1ms"},
-                                                {"--client", "10.0.0.1", "--mode", "stream",
-                                                 "--pause", "1ms"},
-                                                {"--demo", "--json", "-"}}) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{},
+        {"--server", "--client", "10.0.0.1"},
+        {"--server", "--duration", "0"},
+        {"--server", "--pause", "1ms"},
+        {"--client", "10.0.0.1", "--mode", "stream", "--pause", "1ms"},
+        {"--demo", "--json", "-"}}) {
     CAPTURE(words);
     CHECK_FALSE(read(words).wrong.empty());
   }
