@@ -19,7 +19,7 @@ class nd_network {
 
   /// Reads and writes poll by themselves when they cannot go on otherwise.
   void poll(bool idle) {
-    if (idle) rt_.wait_for(std::chrono::milliseconds(1));
+    if (idle) rt_.wait_for(std::chrono::milliseconds(10));
   }
   stream connect(const host_port& peer, mode m) {
     const bool bulk = m == mode::stream;

@@ -18,7 +18,7 @@ concept network = byte_stream<typename N::stream> &&
     requires(N n, const host_port& peer, mode m, bool flag, std::error_code ec,
              typename N::listener l) {
   // One turn of what moves the bytes. `idle`: no stream can go on by itself, so that a network that
-  // blocks may wait here (a few milliseconds at most) until one can.
+  // blocks may wait here (some milliseconds at most) until one can.
   { n.poll(flag) } -> std::same_as<void>;
   // Starts to connect; the stream says how that went.
   { n.connect(peer, m) } -> std::same_as<typename N::stream>;
