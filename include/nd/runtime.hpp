@@ -71,7 +71,8 @@ class runtime {
   /// For loops over non-blocking sockets that found nothing to do: polls until a turn had something
   /// to do, for at most `most`, and passes the time in between as the setting `idle` says. Returns
   /// what poll() would, 0 when the time is over or after interrupt(). In lcore mode it waits for
-  /// the lcore's next turn of that kind.
+  /// the lcore's next turn of that kind since this thread's last wait_for(). Inline: the runtime's
+  /// thread; lcore mode: any. nanoseconds::max() is for ever.
   std::size_t wait_for(std::chrono::nanoseconds most);
 
   /// Makes every blocking call of this runtime, now and from now on, return errc::interrupted.

@@ -19,7 +19,8 @@ namespace nd {
 enum class traffic_class : std::uint8_t { throughput, latency };
 
 /// How long a blocking call may take; zero (the default) means for ever. A call that runs out
-/// fails with errc::timed_out; bytes it has moved are reported as usual.
+/// fails with errc::timed_out; bytes it has moved are reported as usual. What dcopy lcores are
+/// copying for a call is waited for in any case, some microseconds.
 struct timeout {
   std::chrono::nanoseconds value{0};
 };
@@ -68,8 +69,10 @@ class socket {
   std::size_t read_some(std::span<std::byte> buffer);
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& ec);
 
-  /// As read_some(), but the bytes stay where the stack has received them: the next run of them, at
-  /// most a packet's. Small records, and bytes that came out of order, may come in shorter runs.
+  /// As read_some(), with its errors, but the bytes stay where the stack has received them: the
+  /// next run of them, at most a packet's; empty with an error only. Small records, and bytes that
+  /// came out of order, may come in shorter runs. Bytes that are lent when the socket is closed
+  /// count as read.
   borrowed_bytes borrow();
   borrowed_bytes borrow(std::error_code& ec);
 

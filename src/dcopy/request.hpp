@@ -60,5 +60,8 @@ void for_each_part(const request& r, F&& f) {
 void copy_by_cpu(const request& r, const digest_functions& digests) noexcept;
 /// Frees the mbufs of a finished from_mbufs request, but the one that has more.
 void free_mbufs(const request& r) noexcept;
+/// The same past this lcore's mempool cache: for one that never allocates, and whose cache would
+/// keep what others need.
+void free_mbufs_uncached(const request& r) noexcept;
 
 }  // namespace nd::dcopy

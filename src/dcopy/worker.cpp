@@ -12,7 +12,7 @@ std::size_t worker::poll(std::span<request> out) noexcept {
   }
   const std::size_t n = engine_->collect(out);
   for (const request& r : out.first(n)) {
-    if (r.way == direction::from_mbufs) free_mbufs(r);
+    if (r.way == direction::from_mbufs) free_mbufs_uncached(r);
     queued_.fetch_sub(r.length, std::memory_order_relaxed);
   }
   return n;

@@ -13,8 +13,7 @@ namespace nd::dcopy {
 
 class worker {
  public:
-  /// Requests that wait: more bytes than the planner puts in front of an lcore, in the smallest
-  /// pieces that it cuts but for the ends of calls.
+  /// Requests that wait. With the usual `dcopy_min` the planner stops before it is full, by bytes.
   static constexpr unsigned ring_capacity = 255;
 
   explicit worker(std::unique_ptr<engine> copier)

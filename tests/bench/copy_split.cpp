@@ -15,6 +15,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -156,6 +157,7 @@ class run {
   cost measure() {
     for (const auto until = clock_type::now() + options_.time / 4; clock_type::now() < until;)
       turn();
+    const std::uint64_t by_callers = copies_.by_callers.load();
     const auto before = counted();
     const auto began = clock_type::now();
     while (clock_type::now() < began + options_.time) turn();
@@ -167,7 +169,7 @@ class run {
     for (const char* s : stages) c.cycles_a_byte[s] = spent(std::string("cycles_") + s) / bytes;
     c.cycles_a_byte["dcopy"] = spent("cycles_dcopy") / bytes;
     c.gbps = bytes * 8e-9 / took.count();
-    c.by_callers = static_cast<double>(copies_.by_callers.load()) / bytes;
+    c.by_callers = static_cast<double>(copies_.by_callers.load() - by_callers) / bytes;
     return c;
   }
 
@@ -182,7 +184,7 @@ class run {
       while (!r.stop_.load(std::memory_order_relaxed)) r.copies_.lcores.front()->poll();
       return 0;
     };
-    rte_eal_remote_launch(loop, this, 1);
+    if (rte_eal_remote_launch(loop, this, 1) != 0) throw std::runtime_error("lcore 1 is busy");
   }
 
   void connect() {

@@ -136,12 +136,7 @@ instant machine::next_turn() const {
 
 void machine::start_copiers(const settings& values) {
   if (scenario_.copiers == 0) return;
-  copies_ = std::make_unique<core::copy_service>();
-  copies_->policy = values.dcopy_policy == "compact" ? core::copy_policy::compact
-                                                     : core::copy_policy::round_robin;
-  const auto smallest = static_cast<std::uint64_t>(values.dcopy_min);
-  copies_->writes = {smallest, static_cast<std::uint64_t>(values.dcopy_tx_inflight_max)};
-  copies_->reads = {smallest, static_cast<std::uint64_t>(values.dcopy_rx_inflight_max)};
+  copies_ = std::make_unique<core::copy_service>(values);
   const auto answer = [this](core::app_end& end, std::uint32_t requests) {
     test::post_to(*host_, end, requests);
   };

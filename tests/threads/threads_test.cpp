@@ -1,7 +1,9 @@
 // Applications' threads, dcopy lcores and the stack's thread at once. ThreadSanitizer watches this
 // in a build of its own (scripts/test --tsan threads).
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <thread>
@@ -52,29 +54,50 @@ struct application {
       : socket(std::move(s)), send{socket, bytes, out}, receive{socket, in} {}
   void start() {
     writing = std::thread([this] {
-      while (!send.shut && !socket.failed()) {
+      while (!send.shut && !socket.failed() && !give_up.load()) {
         send.run();
         std::this_thread::yield();
       }
       while (socket.is_copying_out()) std::this_thread::yield();
+      ++ended;
     });
     reading = std::thread([this] {
-      while (!receive.ended && !socket.failed()) {
+      while (!receive.ended && !socket.failed() && !give_up.load()) {
         receive.run();
         std::this_thread::yield();
       }
+      ++ended;
     });
   }
   void join() {
-    writing.join();
-    reading.join();
+    for (std::thread* t : {&writing, &reading})
+      if (t->joinable()) t->join();
   }
+  ~application() {
+    give_up.store(true);
+    join();
+  }
+  /// Whether it ends by itself.
+  bool is_done() const { return ended.load() == 2; }
   app_socket socket;
   writer send;
   reader receive;
+  std::atomic<bool> give_up{false};
+  std::atomic<int> ended{0};
   std::thread writing;
   std::thread reading;
 };
+
+/// Whether it came to that within a minute.
+template <class Done>
+bool until(Done&& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
 
 TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[threads]") {
   const core::copy_policy policy =
@@ -98,16 +121,18 @@ TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[
     for (std::size_t i = 0; i < connections; ++i)
       waiting.emplace_back(p.host(0), made_ip(1), 80, 0, p.values, &copies_0);
     for (app_socket& s : waiting) {
-      while (!s.connected() && !s.failed()) std::this_thread::yield();
-      REQUIRE(s.connected());
+      REQUIRE(until([&] { return s.connected(); }));
       applications.emplace_back(std::move(s), bytes, 1, 2).start();
     }
-    while (applications.size() < 2 * connections) {
+    REQUIRE(until([&] {
       if (app_socket s = listener.accept())
         applications.emplace_back(std::move(s), bytes, 2, 1).start();
-      else
-        std::this_thread::yield();
-    }
+      return applications.size() == 2 * connections;
+    }));
+    CHECK(until([&] {
+      return std::ranges::all_of(applications, [](const auto& a) { return a.is_done(); });
+    }));
+    for (application& a : applications) a.give_up.store(true);
     for (application& a : applications) a.join();
     for (application& a : applications) {
       CHECK(a.socket.error() == errc{});
@@ -118,7 +143,7 @@ TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[
     threads.stop();
     for (const auto& lcore : copies_0.lcores)
       if (policy == core::copy_policy::round_robin || lcore == copies_0.lcores.front())
-        CHECK(lcore->stats().dcopy_bytes.value() > 0);
+        CHECK(lcore->stats().dcopy_bytes_written.value() > 0);
   }
   require_nothing_left(p);
 }

@@ -51,20 +51,22 @@ class dcopy_lcores::runner {
   std::atomic<bool> stopping_{false};
 };
 
-dcopy_lcores::dcopy_lcores(const settings& values, bool digests, const pmd::tsc_clock& clock,
-                           const std::function<void(core::app_end&, std::uint32_t)>& post) {
-  const std::vector<unsigned> lcores = parse_numbers("dcopy_lcores", values.dcopy_lcores);
-  const std::vector<unsigned> devices = parse_numbers("dcopy_dma", values.dcopy_dma);
-  if (lcores.size() > core::most_dcopy_lcores)
+dcopy_plan plan_dcopy(const settings& values) {
+  dcopy_plan plan{parse_numbers("dcopy_lcores", values.dcopy_lcores),
+                  parse_numbers("dcopy_dma", values.dcopy_dma)};
+  if (plan.lcores.size() > core::most_dcopy_lcores)
     refuse("setting dcopy_lcores: no more than " + std::to_string(core::most_dcopy_lcores));
-  if (!devices.empty() && devices.size() != lcores.size())
-    refuse("setting dcopy_dma: " + std::to_string(devices.size()) + " devices for " +
-           std::to_string(lcores.size()) + " lcores (setting dcopy_lcores)");
-  service_.policy = values.dcopy_policy == "compact" ? core::copy_policy::compact
-                                                     : core::copy_policy::round_robin;
-  const auto smallest = static_cast<std::uint64_t>(values.dcopy_min);
-  service_.writes = {smallest, static_cast<std::uint64_t>(values.dcopy_tx_inflight_max)};
-  service_.reads = {smallest, static_cast<std::uint64_t>(values.dcopy_rx_inflight_max)};
+  if (!plan.devices.empty() && plan.devices.size() != plan.lcores.size())
+    refuse("setting dcopy_dma: " + std::to_string(plan.devices.size()) + " devices for " +
+           std::to_string(plan.lcores.size()) + " lcores (setting dcopy_lcores)");
+  return plan;
+}
+
+dcopy_lcores::dcopy_lcores(const dcopy_plan& plan, const settings& values, bool digests,
+                           const pmd::tsc_clock& clock,
+                           const std::function<void(core::app_end&, std::uint32_t)>& post)
+    : service_(values) {
+  const auto& [lcores, devices] = plan;
   const dcopy::digest_functions sums = core::copy_digests(digests);
   for (std::size_t i = 0; i < lcores.size(); ++i) {
     std::unique_ptr<dcopy::engine> engine;

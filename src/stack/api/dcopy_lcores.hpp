@@ -11,11 +11,20 @@
 
 namespace nd::api {
 
+/// Which lcores copy, and by which DMA devices: none, or one for each.
+struct dcopy_plan {
+  std::vector<unsigned> lcores;
+  std::vector<unsigned> devices;
+};
+/// From the settings. Throws std::system_error(errc::bad_option).
+dcopy_plan plan_dcopy(const settings& values);
+
 class dcopy_lcores {
  public:
-  /// As the settings `dcopy_*` say. `digests`: segments carry their CRC32C. `post`: see
-  /// core::dcopy_lcore. Throws std::system_error(errc::bad_option).
-  dcopy_lcores(const settings& values, bool digests, const pmd::tsc_clock& clock,
+  /// `digests`: segments carry their CRC32C. `post`: see core::dcopy_lcore. Throws
+  /// std::system_error(errc::bad_option).
+  dcopy_lcores(const dcopy_plan& plan, const settings& values, bool digests,
+               const pmd::tsc_clock& clock,
                const std::function<void(core::app_end&, std::uint32_t)>& post);
   /// Nothing may be under way any more.
   ~dcopy_lcores();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "api/dev_option.hpp"
 #include "api/refuse.hpp"
@@ -81,6 +82,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   // All that can be refused without the EAL is refused before it starts.
   parse_ip(values_.ip, address_);
   const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
+  const dcopy_plan dcopy = plan_dcopy(values_);
   address_.udp = values_.encap == "udp";
   address_.ip_protocol = static_cast<std::uint8_t>(values_.ip_protocol);
   address_.udp_port = static_cast<std::uint16_t>(values_.udp_port);
@@ -133,12 +135,12 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   host_ = std::make_unique<core::host>(host, *port_, now());
   idle_mode_ = pmd::idle_mode_of(values_.idle);
   idle_.emplace(idle_mode_);
-  if (!values_.dcopy_lcores.empty()) {
+  if (!dcopy.lcores.empty()) {
     const auto answer = [this](core::app_end& end, std::uint32_t requests) {
       core::post(host_->mailbox(), end, requests, pmd::pause);
       idle_->wake();
     };
-    dcopy_ = std::make_unique<dcopy_lcores>(values_, host_->digests(), *clock_, answer);
+    dcopy_ = std::make_unique<dcopy_lcores>(dcopy, values_, host_->digests(), *clock_, answer);
   }
   if (!inline_mode())
     pmd::launch_on_lcore("io_lcore", static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
@@ -220,10 +222,25 @@ void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
 }
 
 std::size_t runtime_impl::wait_for(duration most) {
-  const instant deadline = now() + most;
-  const std::uint32_t turns = turns_.value();
+  const instant deadline = now().after(most);
+  if (!inline_mode()) return wait_for_lcore(deadline);
   for (;;) {
-    const std::size_t served = inline_mode() ? turn() : turns_.value() - turns;
+    const std::size_t served = turn();
+    if (served > 0 || interrupted() || now() >= deadline) return served;
+    rest(deadline);
+  }
+}
+
+/// What came since this thread was here last, it may have looked for too early: that counts.
+std::size_t runtime_impl::wait_for_lcore(instant deadline) {
+  thread_local struct {
+    const runtime_impl* of = nullptr;
+    std::uint32_t turns = 0;
+  } seen;
+  if (seen.of != this) seen = {this, turns_.value() - 1};
+  for (;;) {
+    const std::uint32_t turns = turns_.value();
+    const std::uint32_t served = turns - std::exchange(seen.turns, turns);
     if (served > 0 || interrupted() || now() >= deadline) return served;
     rest(turns, deadline);
   }

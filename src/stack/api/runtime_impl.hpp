@@ -60,7 +60,8 @@ class runtime_impl {
   template <class Done>
   std::error_code wait(bool non_blocking, std::chrono::nanoseconds limit, Done&& done) {
     if (done()) return {};
-    const instant deadline = limit.count() > 0 ? now() + duration(limit.count()) : instant::never();
+    const instant deadline =
+        limit.count() > 0 ? now().after(duration(limit.count())) : instant::never();
     for (;;) {
       const std::uint32_t turns = turns_.value();
       const std::size_t served = poll();
@@ -112,6 +113,7 @@ class runtime_impl {
  private:
   static int lcore_loop(void* self);
   std::size_t turn();
+  std::size_t wait_for_lcore(instant deadline);
   void rest(instant deadline) noexcept;
   void rest(std::uint32_t turns, instant deadline) noexcept;
   void finish();

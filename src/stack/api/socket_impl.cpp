@@ -178,6 +178,9 @@ std::size_t socket_impl::read_some(std::span<std::byte> buffer, std::error_code&
 }
 
 borrowed_bytes socket_impl::borrow(std::error_code& ec) {
+  ec = check_readable();
+  if (ec) return {};
+  if (lender_ == nullptr) lender_ = std::make_shared<lender>(this);
   std::span<const std::byte> bytes;
   rte_mbuf* m = nullptr;
   receive(ec, [&] {
@@ -187,7 +190,6 @@ borrowed_bytes socket_impl::borrow(std::error_code& ec) {
   if (m == nullptr) return {};
   // The stack gives more when it hears that something was taken; this was not, but made room.
   if (link_->to_app().empty()) rt_.post(*link_, core::request_consumed);
-  if (lender_ == nullptr) lender_ = std::make_shared<lender>(this);
   return {bytes, m, lender_};
 }
 
@@ -203,8 +205,9 @@ std::size_t socket_impl::take(std::span<std::byte> buffer) {
     n = stream_->take(buffer);
   }
   if (n == 0) return 0;
-  rt_.post(*link_, core::request_consumed);
   rt_.finish_copies([this] { return !stream_->copying_in(); });
+  stream_->publish_consumed();
+  rt_.post(*link_, core::request_consumed);
   return n;
 }
 

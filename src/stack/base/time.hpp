@@ -47,6 +47,10 @@ class instant {
 
   constexpr auto operator<=>(const instant&) const noexcept = default;
   constexpr instant operator+(duration d) const noexcept { return instant(ns_ + d.ns()); }
+  /// The same, for what a caller asks for: never, where that is later than there is time.
+  constexpr instant after(duration d) const noexcept {
+    return d.ns() > never().ns() - ns_ ? never() : *this + d;
+  }
   constexpr instant operator-(duration d) const noexcept { return instant(ns_ - d.ns()); }
   constexpr duration operator-(instant o) const noexcept { return duration(ns_ - o.ns_); }
 

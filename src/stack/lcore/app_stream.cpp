@@ -146,9 +146,7 @@ std::size_t app_stream::take(std::span<std::byte> buffer) {
     dcopy::copy_by_cpu(r, {});
     dcopy::free_mbufs(r);
   }
-  if (n == 0) return 0;
   consumed_ += n;
-  publish_consumed();
   return n;
 }
 

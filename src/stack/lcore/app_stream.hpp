@@ -49,9 +49,13 @@ class app_stream {
 
   // Reading. The caller posts request_consumed where something was taken.
 
-  /// Returns how many bytes there were.
+  /// Returns how many bytes there were. publish_consumed() tells the stack, when they are copied:
+  /// until then their mbufs are in use.
   std::size_t take(std::span<std::byte> buffer);
   bool copying_in() const noexcept { return is_copying(link_->copying_in); }
+  void publish_consumed() noexcept {
+    link_->consumed.store(consumed_ - lent_, std::memory_order_release);
+  }
   /// Lends the next run of bytes, and the mbuf with them; null when there are none. They are not
   /// consumed before they are given back.
   rte_mbuf* lend(std::span<const std::byte>& bytes) noexcept;
@@ -81,9 +85,6 @@ class app_stream {
   piece make_piece(std::span<const std::byte> bytes, std::uint64_t offset, std::uint32_t most,
                    std::uint32_t size, std::size_t most_segments) const noexcept;
   bool next_to_read() noexcept;
-  void publish_consumed() noexcept {
-    link_->consumed.store(consumed_ - lent_, std::memory_order_release);
-  }
   dcopy::request take_piece(std::span<std::byte> buffer, std::uint32_t size) noexcept;
   bool post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
             const copy_limits& limits) noexcept;

@@ -1,6 +1,7 @@
 #include "lcore/dcopy_lcore.hpp"
 
 #include <array>
+#include <cassert>
 #include <utility>
 
 #include "wire/checksum.hpp"
@@ -23,15 +24,23 @@ std::size_t dcopy_lcore::poll() {
 
 void dcopy_lcore::finish(const dcopy::request& r) {
   ++stats_.dcopy_requests;
-  stats_.dcopy_bytes += r.length;
   auto& link = *static_cast<socket_link*>(r.owner);
   if (r.way == dcopy::direction::from_mbufs) {
+    stats_.dcopy_bytes_read += r.length;
     link.copying_in.fetch_sub(r.length, std::memory_order_release);
     return;
   }
+  stats_.dcopy_bytes_written += r.length;
   push_responses(link, r);
   post_(link, request_send);
   link.copying_out.fetch_sub(r.length, std::memory_order_release);
+}
+
+copy_service::copy_service(const settings& values)
+    : policy(values.dcopy_policy == "compact" ? copy_policy::compact : copy_policy::round_robin) {
+  writes.smallest = reads.smallest = static_cast<std::uint64_t>(values.dcopy_min);
+  writes.in_flight = static_cast<std::uint64_t>(values.dcopy_tx_inflight_max);
+  reads.in_flight = static_cast<std::uint64_t>(values.dcopy_rx_inflight_max);
 }
 
 void push_responses(socket_link& link, const dcopy::request& r) noexcept {
@@ -41,7 +50,9 @@ void push_responses(socket_link& link, const dcopy::request& r) noexcept {
     segments[n++] = m;
     m = std::exchange(segment_of(m).next, nullptr);
   }
-  link.responses.load(std::memory_order_relaxed)->push(std::span(segments).first(n));
+  [[maybe_unused]] const bool pushed =
+      link.responses.load(std::memory_order_relaxed)->push(std::span(segments).first(n));
+  assert(pushed);  // app_stream::put_pieces has counted
 }
 
 dcopy::digest_functions copy_digests(bool digests) noexcept {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/counters.hpp"
+#include "base/settings.hpp"
 #include "base/stage_meter.hpp"
 #include "dcopy/worker.hpp"
 #include "sched/copy_policy.hpp"
@@ -48,6 +49,10 @@ class dcopy_lcore {
 
 /// The dcopy lcores of a runtime, and which copies are theirs.
 struct copy_service {
+  copy_service() = default;
+  /// As the settings `dcopy_*` say, without lcores yet.
+  explicit copy_service(const settings& values);
+
   std::vector<std::unique_ptr<dcopy_lcore>> lcores;
   copy_policy policy = copy_policy::round_robin;
   copy_limits writes;

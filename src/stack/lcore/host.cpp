@@ -98,7 +98,7 @@ std::size_t host::push(instant now) {
   const std::uint64_t sent_before = stats_.tx_packets.value();
   std::size_t served = 0;
   if (!mailbox_.empty()) served = serve_requests(now);
-  run_timers(now);
+  served += run_timers(now);
   if (!active_peers_.empty() || !active_channels_.empty()) {
     send(now);
     acknowledge(now);

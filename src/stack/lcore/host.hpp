@@ -76,7 +76,8 @@ class host {
     const std::size_t pushed = push(now);
     return pushed + pull(now);
   }
-  /// What applications asked for, timers, frames out. Returns how many requests and frames.
+  /// What applications asked for, timers, frames out. Returns how many requests, timers of channels
+  /// and sockets, and frames.
   std::size_t push(instant now);
   /// Frames in, and what they brought to the applications: what those answer leaves with the next
   /// push(). Returns how many frames. `now` must be later than when push() sent: an answer may be
@@ -207,7 +208,7 @@ class host {
                               peer& p);
   std::uint32_t path_payload(const peer& p, std::size_t traffic_class) const noexcept;
   void on_path_mtu(channel_entry& entry);
-  void run_timers(instant now);
+  std::size_t run_timers(instant now);
   void on_channel_timer(instant now, channel_entry& entry);
   void settle(instant now, socket_entry& s, socket_outcome outcome);
   void finish(socket_entry& s);

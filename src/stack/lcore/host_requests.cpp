@@ -155,23 +155,28 @@ std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   return 0;
 }
 
-void host::run_timers(instant now) {
+/// Returns how many of channels and sockets were due.
+std::size_t host::run_timers(instant now) {
   const stage_meter::scope in_channel(meter_, stage::channel);
+  std::size_t due = 0;
   while (timer* t = timers_.expire(now)) {
     switch (t->kind()) {
       case timer::owner_kind::channel: {
         on_channel_timer(now, *static_cast<channel_entry*>(t->owner()));
+        ++due;
         break;
       }
       case timer::owner_kind::socket: {
         auto& entry = *static_cast<socket_entry*>(t->owner());
         settle(now, entry, entry.sock.on_timer(now));
+        ++due;
         break;
       }
       case timer::owner_kind::neighbor: on_neighbor_timer(now); break;
       case timer::owner_kind::watch: watch(now); break;
     }
   }
+  return due;
 }
 
 void host::on_channel_timer(instant now, channel_entry& entry) {

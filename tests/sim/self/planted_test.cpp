@@ -56,7 +56,8 @@ TEST_CASE("Dcopy lcores copy where a scenario has them", "[sim][dcopy]") {
   trace t;
   const run_result r = simulation(s, t).run();
   CHECK(r.failure.empty());
-  CHECK(r.counted.by_name().at("dcopy_bytes") > 100'000);
+  CHECK(r.counted.by_name().at("dcopy_bytes_written") > 100'000);
+  CHECK(r.counted.by_name().at("dcopy_bytes_read") > 10'000);
 }
 
 TEST_CASE("A wrong byte is seen", "[sim]") {

@@ -49,6 +49,7 @@ class app_socket {
     std::swap(writing_, o.writing_);
     std::swap(read_, o.read_);
     std::swap(handed_out_, o.handed_out_);
+    std::swap(dcopy_reads_, o.dcopy_reads_);
     return *this;
   }
   ~app_socket() { close(); }
@@ -114,22 +115,29 @@ class app_socket {
   void post(std::uint32_t requests) { post_to(*host_, *link_, requests); }
   void let_go(std::uint32_t requests) {
     if (link_ == nullptr) return;
+    if (std::exchange(dcopy_reads_, false)) stream_->publish_consumed();
     stream_.reset();
     post(requests);
     link_ = nullptr;
   }
   std::size_t take(std::span<std::byte> buffer) {
     const std::size_t n = stream_->take(buffer);
-    if (n > 0) post(core::request_consumed);
+    if (n > 0 && !stream_->copying_in()) say_consumed();
     return n;
+  }
+  void say_consumed() {
+    stream_->publish_consumed();
+    post(core::request_consumed);
   }
   std::size_t take_by_dcopy(std::span<std::byte> buffer) {
     if (stream_->copying_in()) return 0;
+    if (std::exchange(dcopy_reads_, false)) say_consumed();
     if (handed_out_ == read_.size()) {
       read_.resize(buffer.size());
       read_.resize(take(read_));
       handed_out_ = 0;
-      if (stream_->copying_in()) return 0;
+      dcopy_reads_ = stream_->copying_in();
+      if (dcopy_reads_) return 0;
     }
     const auto part = std::span(read_)
                           .subspan(handed_out_)
@@ -147,6 +155,7 @@ class app_socket {
   std::vector<std::byte> writing_;  ///< with dcopy lcores: the caller's bytes
   std::vector<std::byte> read_;     ///< likewise
   std::size_t handed_out_ = 0;      ///< of read_
+  bool dcopy_reads_ = false;        ///< into read_, and the stack was not told
 };
 
 class app_listener {
