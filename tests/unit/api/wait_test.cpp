@@ -1,4 +1,5 @@
 // Waiting for the lcore that runs the loop.
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <nd/nd.hpp>
@@ -21,19 +22,22 @@ TEST_CASE("wait_for returns for what came since the thread was there last", "[wa
   CHECK(rt.wait_for(50ms) == 0);
   CHECK(clock_type::now() - quiet >= 50ms);
   {
-    // The lcore serves it before this thread waits.
+    // Another thread sees the turn that serves it; this one waits only then.
+    std::atomic<bool> ready{false};
+    std::thread other([&] {
+      while (rt.wait_for(100ms) > 0) continue;
+      ready.store(true);
+      rt.wait_for(10s);
+    });
+    while (!ready.load()) std::this_thread::yield();
     const nd::acceptor a(rt, {nd::any_address, 4000});
-    std::this_thread::sleep_for(20ms);
+    other.join();
     const auto began = clock_type::now();
     CHECK(rt.wait_for(10s) > 0);
     CHECK(clock_type::now() - began < 5s);
   }
   while (rt.wait_for(100ms) > 0) continue;
-  // While it waits.
-  std::thread other([&rt] {
-    std::this_thread::sleep_for(20ms);
-    rt.interrupt();
-  });
+  std::thread other([&rt] { rt.interrupt(); });
   CHECK(rt.wait_for(std::chrono::nanoseconds::max()) == 0);
   other.join();
 }
