@@ -1,5 +1,6 @@
 // What an idle process takes of its core, and what that costs the next message.
 #include <signal.h>
+#include <time.h>
 
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -18,6 +19,21 @@ double load(const process& p) {
   std::this_thread::sleep_for(std::chrono::seconds(1));
   const std::chrono::duration<double> used = p.cpu_time() - before;
   return used / (clock::now() - start);
+}
+
+/// What the machine itself takes for as many timed sleeps as an idle loop makes.
+double load_of_sleeping() {
+  using clock = std::chrono::steady_clock;
+  const auto used = [] {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  };
+  const double before = used();
+  const clock::time_point start = clock::now();
+  while (clock::now() - start < std::chrono::milliseconds(400))
+    std::this_thread::sleep_for(std::chrono::microseconds(800));
+  return (used() - before) / std::chrono::duration<double>(clock::now() - start).count();
 }
 
 }  // namespace
@@ -48,8 +64,11 @@ TEST_CASE("an idle process leaves its core alone, and answers within a milliseco
   // On lcores there are four threads, each of which spins for a moment before it rests.
   if (loop == "inline" || std::thread::hardware_concurrency() >= 4)
     CHECK(j["latency_us"]["p50"] < 1000);
-  CHECK(server_load < 0.05);
-  CHECK(client_load < 0.05);
+  // Two percent, and what a virtual machine charges for being woken, also in caches that are cold.
+  const double most = 0.02 + 2 * load_of_sleeping();
+  CAPTURE(most);
+  CHECK(server_load < most);
+  CHECK(client_load < most);
 }
 
 TEST_CASE("idle=spin never rests", "[idle]") {

@@ -42,8 +42,8 @@ TEST_CASE("every mode over ring, contents checked", "[ring][long]") {
   INFO(said);
   for (const char* mode : {": rr, 64 B", "pipeline, 64 B", "stream, 65536 B", "crr, 64 B"})
     CHECK(count(said, mode) == 1);
-  CHECK(count(said, "errors    0, wrong bytes 0") == 4);
-  CHECK(count(said, ", " + encap + " with") == 4);
+  CHECK(count(said, "errors    0, wrong bytes 0") == 5);
+  CHECK(count(said, ", " + encap + " with") == 5);
   CHECK(count(said, " 0 in all") == 0);
 }
 

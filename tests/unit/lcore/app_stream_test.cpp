@@ -189,7 +189,7 @@ TEST_CASE("A stack that stands still bounds what waits in the response ring", "[
 TEST_CASE("A large read is copied by dcopy lcores, which free what was read", "[dcopy][stream]") {
   host_pair p;
   copiers copies(p, 0, 2);
-  const std::size_t buffer_size = GENERATE(30'000, 44'444);
+  const std::size_t buffer_size = GENERATE(std::size_t{30'000}, std::size_t{44'444});
   {
     dcopy_connection c(p, copies);
     const std::vector<std::byte> bytes = stream_of(80'000);
