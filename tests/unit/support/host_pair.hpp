@@ -48,6 +48,7 @@ class host_pair {
     for (std::size_t i = 0; i < 2; ++i) start(i);
   }
   ~host_pair() {
+    net.on_frame = nullptr;  // what it refers to may be gone
     for (std::size_t i = 0; i < 2; ++i) stop(i);
   }
   host_pair(const host_pair&) = delete;
