@@ -20,6 +20,7 @@
 #include "pmd_glue/log.hpp"
 #include "pmd_glue/memif_args.hpp"
 #include "pmd_glue/memif_guard.hpp"
+#include "pmd_glue/memif_lanes.hpp"
 #include "pmd_glue/steering.hpp"
 
 namespace nd::pmd {
@@ -76,11 +77,16 @@ std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
   return wanted;
 }
 
+/// With several queues by RSS, which are the same to all traffic, there are no lanes.
+bool wants_second_lane(const settings& values) noexcept {
+  return values.class_queues == "auto" && values.rx_queues == 1;
+}
+
 /// Any ethdev.
 class ethdev_port : public port {
  public:
   ethdev_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
-              rte_mempool* rx_pool)
+              rte_mempool* rx_pool, bool second_lane = false)
       : id_(static_cast<std::uint16_t>(values.port)),
         rx_pool_(rx_pool),
         sharing_(values, info, shares_with_kernel(info)) {
@@ -88,7 +94,7 @@ class ethdev_port : public port {
     std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
     target_.rss_types = rss_types_of(values, info);
     target_.rss_key = rss_key_of(values, info);
-    rte_eth_conf conf{};
+    rte_eth_conf& conf = configuration_;
     // Some drivers are slower with any offload. Protocol 19 has no use for one, nor have 20 bytes
     // of IPv4 header (docs/nic.md); no frame of ours has several segments.
     if (values.encap == "udp") {
@@ -107,17 +113,9 @@ class ethdev_port : public port {
     if (mtu <= info.max_mtu &&
         std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
       conf.rxmode.mtu = mtu;
-    check(id_, "rte_eth_dev_configure", rte_eth_dev_configure(id_, queue_count(), 1, &conf));
-    auto rx_descriptors = static_cast<std::uint16_t>(values.rx_descriptors);
-    auto tx_descriptors = static_cast<std::uint16_t>(values.tx_descriptors);
-    check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",
-          rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors, &tx_descriptors));
-    const auto node = static_cast<unsigned>(SOCKET_ID_ANY);
-    for (const std::uint16_t queue : target_.queues)
-      check(id_, "rte_eth_rx_queue_setup",
-            rte_eth_rx_queue_setup(id_, queue, rx_descriptors, node, nullptr, rx_pool));
-    check(id_, "rte_eth_tx_queue_setup",
-          rte_eth_tx_queue_setup(id_, 0, tx_descriptors, node, nullptr));
+    rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
+    tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
+    set_up_queues(second_lane);
     rte_ether_addr mac{};
     check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
     std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
@@ -131,6 +129,26 @@ class ethdev_port : public port {
   }
   ethdev_port(const ethdev_port&) = delete;
   ethdev_port& operator=(const ethdev_port&) = delete;
+
+  /// While the port is stopped. The second lane has the queues behind the others.
+  void set_up_queues(bool second_lane) {
+    second_lane_ = second_lane;
+    const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
+    const auto receiving = static_cast<std::uint16_t>(queue_count() + more);
+    const auto sending = static_cast<std::uint16_t>(1 + more);
+    check(id_, "rte_eth_dev_configure",
+          rte_eth_dev_configure(id_, receiving, sending, &configuration_));
+    check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",
+          rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors_, &tx_descriptors_));
+    const auto node = static_cast<unsigned>(SOCKET_ID_ANY);
+    for (std::uint16_t queue = 0; queue < receiving; ++queue)
+      check(id_, "rte_eth_rx_queue_setup",
+            rte_eth_rx_queue_setup(id_, queue, rx_descriptors_, node, nullptr, rx_pool_));
+    for (std::uint16_t queue = 0; queue < sending; ++queue)
+      check(id_, "rte_eth_tx_queue_setup",
+            rte_eth_tx_queue_setup(id_, queue, tx_descriptors_, node, nullptr));
+  }
+  bool has_second_lane() const noexcept { return second_lane_; }
 
   void start() {
     check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
@@ -148,8 +166,17 @@ class ethdev_port : public port {
     }
     return n + sharing_.receive_arp(now, frames.subspan(n), rx_pool_);
   }
+  std::size_t rx_urgent(instant, std::span<rte_mbuf*> frames) override {
+    if (!second_lane_) return 0;
+    return rte_eth_rx_burst(id_, queue_count(), frames.data(),
+                            static_cast<std::uint16_t>(frames.size()));
+  }
   std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
-    return capabilities_.tx_udp_checksum ? prepare_and_send(frames) : send(frames);
+    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, 0) : send(frames, 0);
+  }
+  std::size_t tx_urgent(instant, std::span<rte_mbuf*> frames) override {
+    const std::uint16_t queue = second_lane_ ? 1 : 0;
+    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, queue) : send(frames, queue);
   }
   void tick(instant) override {}
   bool link_up() const noexcept override {
@@ -166,18 +193,18 @@ class ethdev_port : public port {
   std::uint16_t queue_count() const noexcept {
     return static_cast<std::uint16_t>(target_.queues.size());
   }
-  std::size_t send(std::span<rte_mbuf*> frames) noexcept {
-    return rte_eth_tx_burst(id_, 0, frames.data(), static_cast<std::uint16_t>(frames.size()));
+  std::size_t send(std::span<rte_mbuf*> frames, std::uint16_t queue) noexcept {
+    return rte_eth_tx_burst(id_, queue, frames.data(), static_cast<std::uint16_t>(frames.size()));
   }
   /// With an offload some drivers have to see to the headers first (ena, ixgbe, virtio, ...).
-  std::size_t prepare_and_send(std::span<rte_mbuf*> frames) {
+  std::size_t prepare_and_send(std::span<rte_mbuf*> frames, std::uint16_t queue) {
     std::size_t taken = 0;
     while (taken < frames.size()) {
       const std::span<rte_mbuf*> rest = frames.subspan(taken);
       const std::size_t good =
-          rte_eth_tx_prepare(id_, 0, rest.data(), static_cast<std::uint16_t>(rest.size()));
+          rte_eth_tx_prepare(id_, queue, rest.data(), static_cast<std::uint16_t>(rest.size()));
       const int why = rte_errno;
-      const std::size_t sent = send(rest.first(good));
+      const std::size_t sent = send(rest.first(good), queue);
       taken += sent;
       if (sent < good || good == rest.size()) break;
       // Kept, it would hold up all behind it.
@@ -190,6 +217,10 @@ class ethdev_port : public port {
 
   nic_sharing sharing_;
   flow_target target_;
+  rte_eth_conf configuration_{};
+  std::uint16_t rx_descriptors_ = 0;
+  std::uint16_t tx_descriptors_ = 0;
+  bool second_lane_ = false;
   std::uint16_t first_queue_ = 0;  ///< of the next rx_burst
   port_capabilities capabilities_;
   std::uint64_t tx_refused_ = 0;
@@ -202,6 +233,15 @@ class ring_port final : public ethdev_port {
   using ethdev_port::ethdev_port;
 
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    return send_copies(frames, [&](auto copies) { return ethdev_port::tx_burst(now, copies); });
+  }
+  std::size_t tx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    return send_copies(frames, [&](auto copies) { return ethdev_port::tx_urgent(now, copies); });
+  }
+
+ private:
+  template <class Send>
+  std::size_t send_copies(std::span<rte_mbuf*> frames, Send&& to_wire) {
     std::array<rte_mbuf*, 64> copies;
     std::size_t n = 0;
     while (n < std::min(frames.size(), copies.size())) {
@@ -209,7 +249,7 @@ class ring_port final : public ethdev_port {
       if (copies[n] == nullptr) break;
       ++n;
     }
-    const std::size_t sent = ethdev_port::tx_burst(now, std::span(copies).first(n));
+    const std::size_t sent = to_wire(std::span(copies).first(n));
     rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(sent));
     rte_pktmbuf_free_bulk(&copies[sent], static_cast<unsigned>(n - sent));
     return sent;
@@ -222,9 +262,13 @@ class memif_port final : public port {
   memif_port(const settings& values, const rte_eth_dev_info& info, const memif_args& arguments,
              std::uint16_t mtu, rte_mempool* rx_pool)
       : mend_(arguments),
-        inner_(std::make_unique<ethdev_port>(values, info, mtu, rx_pool)),
+        inner_(
+            std::make_unique<ethdev_port>(values, info, mtu, rx_pool, wants_second_lane(values))),
         guard_(static_cast<std::uint16_t>(values.port)),
-        redial_(static_cast<std::uint16_t>(values.port), arguments) {
+        redial_(static_cast<std::uint16_t>(values.port), arguments, false,
+                [this] { return set_up_redial(); }),
+        lanes_(arguments.role, inner_->capabilities().mac, rx_pool),
+        wants_lanes_(wants_second_lane(values)) {
     if (arguments.role == memif_role::server) inner_->start();  // a client is started by redial_
   }
   ~memif_port() override {
@@ -235,14 +279,14 @@ class memif_port final : public port {
 
   const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
-    pollable_ = guard_.may_poll(now);
-    if (!pollable_) {
-      if (!guard_.link_up()) redial_.poll(now);
-      return 0;
-    }
+    if (!may_poll(now)) return 0;
     const std::size_t n = inner_->rx_burst(now, frames);
-    if (n > 0) guard_.received(now);
-    return n;
+    return n == 0 ? 0 : received(now, frames.first(n), false);
+  }
+  std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    if (!lanes_.can_receive() || !may_poll(now)) return 0;
+    const std::size_t n = inner_->rx_urgent(now, frames);
+    return n == 0 ? 0 : received(now, frames.first(n), true);
   }
   /// Between two calls of rx_burst, as the guard asks for; frames to nobody are lost as on a wire
   /// without a link.
@@ -252,14 +296,58 @@ class memif_port final : public port {
     rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
     return frames.size();
   }
-  void tick(instant) override {}
+  std::size_t tx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    if (pollable_ && lanes_.can_send()) return inner_->tx_urgent(now, frames);
+    return tx_burst(now, frames);
+  }
+  void tick(instant now) override {
+    if (!pollable_) return;
+    auto [frame, on_second] = lanes_.next_word(now);
+    if (frame == nullptr) return;
+    const std::span one(&frame, 1);
+    if ((on_second ? inner_->tx_urgent(now, one) : inner_->tx_burst(now, one)) == 0)
+      rte_pktmbuf_free(frame);
+  }
   bool link_up() const noexcept override { return guard_.link_up(); }
 
  private:
+  bool may_poll(instant now) {
+    pollable_ = guard_.may_poll(now);
+    if (guard_.link_up() != linked_) [[unlikely]]
+      on_link(now);
+    if (!pollable_ && !linked_) redial_.poll(now);
+    return pollable_;
+  }
+  void on_link(instant now) {
+    linked_ = guard_.link_up();
+    if (!linked_) return lanes_.stop();
+    lanes_.start(now, inner_->has_second_lane());
+    dials_ = 0;
+  }
+  /// A server with one pair of queues refuses a client with two: each second try is with one.
+  bool set_up_redial() {
+    const bool second = wants_lanes_ && dials_++ % 2 == 0;
+    try {
+      if (second != inner_->has_second_lane()) inner_->set_up_queues(second);
+      return true;
+    } catch (const std::system_error& error) {
+      log(log_level::warning, error.what());
+      return false;
+    }
+  }
+  std::size_t received(instant now, std::span<rte_mbuf*> frames, bool urgent) {
+    guard_.received(now);
+    return lanes_.on_received(frames, urgent);
+  }
+
   memif_listener_mend mend_;
   std::unique_ptr<ethdev_port> inner_;
   memif_guard guard_;
   memif_redial redial_;
+  memif_lanes lanes_;
+  bool wants_lanes_;
+  unsigned dials_ = 0;  ///< since the link was there
+  bool linked_ = false;
   bool pollable_ = false;
 };
 
@@ -338,7 +426,9 @@ std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_m
   if (const auto memif = memif_of(info))
     return std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool);
   if (std::string_view(info.driver_name) == "net_ring")
-    return started(std::make_unique<ring_port>(values, info, mtu, rx_pool));
+    return started(std::make_unique<ring_port>(
+        values, info, mtu, rx_pool,
+        wants_second_lane(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1));
   if (const auto kernel = kernel_device_of(info);
       kernel && kernel->made_by == kernel_device::driver::af_xdp) {
     if (rx_pool->nb_mem_chunks != 1)

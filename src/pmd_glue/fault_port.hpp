@@ -37,7 +37,11 @@ class fault_port final : public port {
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     return inner_->rx_burst(now, frames);
   }
+  /// All that is sent takes one lane: what is held back is held back for all.
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override;
+  std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    return inner_->rx_urgent(now, frames);
+  }
   void tick(instant now) override;
   bool link_up() const noexcept override { return inner_->link_up(); }
   std::uint64_t tx_refused() const noexcept override { return inner_->tx_refused(); }

@@ -328,8 +328,12 @@ constexpr int greeting_patience_ms = 1'500;
 
 }  // namespace
 
-memif_redial::memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started)
-    : args_(std::move(args)), port_id_(port_id), port_is_started_(port_is_started) {}
+memif_redial::memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started,
+                           std::function<bool()> before_start)
+    : args_(std::move(args)),
+      before_start_(std::move(before_start)),
+      port_id_(port_id),
+      port_is_started_(port_is_started) {}
 
 void memif_redial::poll(instant now) noexcept {
   if (args_.role != memif_role::client || now < next_try_) return;
@@ -393,7 +397,7 @@ bool memif_redial::restart_port() noexcept {
   }
   // Stopping a stopped port is harmless, but ethdev logs it.
   if (port_is_started_ && rte_eth_dev_stop(port_id_) != 0) return false;
-  port_is_started_ = rte_eth_dev_start(port_id_) == 0;
+  port_is_started_ = (!before_start_ || before_start_()) && rte_eth_dev_start(port_id_) == 0;
   return port_is_started_;
 }
 

@@ -20,6 +20,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 
 #include "base/time.hpp"
@@ -138,7 +139,9 @@ class memif_redial {
   /// answers at one a round.
   static constexpr duration handshake = duration::milliseconds(250);
 
-  memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started = false);
+  /// `before_start`: whether the port, which is stopped, may be started.
+  memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started = false,
+               std::function<bool()> before_start = {});
   /// May wait for the greeting of a connection just made: a server must not meet a closed socket.
   ~memif_redial() { hang_up(); }
   memif_redial(const memif_redial&) = delete;
@@ -158,6 +161,7 @@ class memif_redial {
   bool restart_port() noexcept;
 
   memif_args args_;
+  std::function<bool()> before_start_;
   instant next_try_;
   int socket_ = -1;
   std::uint16_t port_id_;

@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@ namespace nd::pmd {
 namespace {
 
 constexpr unsigned slots = 1024;
+constexpr unsigned lanes = 2;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& why) {
   throw std::system_error(make_error_code(errc::no_device), "setting ring: '" + name + "': " + why);
@@ -40,12 +42,12 @@ class ring_end::wire {
  public:
   explicit wire(const std::string& name) {
     const std::string unique = unique_name();
-    for (std::size_t i = 0; i < 2; ++i) {
+    for (std::size_t i = 0; i < rings_.size(); ++i) {
       rings_[i] = rte_ring_create((unique + "_" + std::to_string(i)).c_str(), slots, SOCKET_ID_ANY,
                                   RING_F_SP_ENQ | RING_F_SC_DEQ);
       if (rings_[i] != nullptr) continue;
       const int error = rte_errno;
-      rte_ring_free(rings_[0]);
+      for (rte_ring* r : rings_) rte_ring_free(r);
       refuse(name, rte_strerror(error));
     }
   }
@@ -66,7 +68,10 @@ class ring_end::wire {
     return std::nullopt;
   }
   void give_back(std::size_t side) noexcept { taken_[side] = false; }
-  rte_ring* to(std::size_t side) noexcept { return rings_[side]; }
+  /// A ring for each lane.
+  std::span<rte_ring* const> to(std::size_t side) const noexcept {
+    return std::span(rings_).subspan(side * lanes, lanes);
+  }
   void keep(mempool_ptr pool) {
     // An end may come and go many times while the other one stays.
     std::erase_if(pools_,
@@ -86,7 +91,7 @@ class ring_end::wire {
 
  private:
   std::vector<mempool_ptr> pools_;  ///< freed behind the frames that are in them
-  std::array<rte_ring*, 2> rings_{};
+  std::array<rte_ring*, 2 * lanes> rings_{};
   std::array<bool, 2> taken_{};
 };
 
@@ -97,9 +102,8 @@ ring_end::ring_end(const std::string& name) {
   if (!side) refuse(name, "two runtimes of this process have its ends already");
   side_ = *side;
   const std::string device = unique_name();
-  rte_ring* const rx[] = {wire_->to(side_)};
-  rte_ring* const tx[] = {wire_->to(1 - side_)};
-  const int port = rte_eth_from_rings(device.c_str(), rx, 1, tx, 1, 0);
+  const int port = rte_eth_from_rings(device.c_str(), wire_->to(side_).data(), lanes,
+                                      wire_->to(1 - side_).data(), lanes, 0);
   if (port < 0) {
     wire_->give_back(side_);
     refuse(name, std::string("rte_eth_from_rings: ") + rte_strerror(rte_errno));

@@ -10,9 +10,11 @@ using namespace nd::e2e;
 namespace {
 
 /// Runs a client against a server and returns the client's JSON. Both must end well.
-nlohmann::json run(const words& client_options, const words& nd_options) {
+nlohmann::json run(const words& client_options, const words& nd_options,
+                   const words& server_options = {}) {
   const memif_pair pair;
   words server_words{"--server"};
+  server_words.insert(server_words.end(), server_options.begin(), server_options.end());
   words client_words{"--client", memif_pair::address(true), "--json", "-"};
   for (words* w : {&server_words, &client_words})
     w->insert(w->end(), nd_options.begin(), nd_options.end());
@@ -66,6 +68,21 @@ TEST_CASE("several channels, many connections, checksums left out by both") {
           {"--set", "channels_latency=4", "--set", "checksum=none", "--set", "mtu=1500"});
   CHECK(j["verify_failures"] == 0);
   CHECK(j["counters"]["handshakes_started"] == 4);
+}
+
+TEST_CASE("a ping-pong beside streams, with queues by class at both ends, at one, and at none") {
+  const std::string server = GENERATE("auto", "off");
+  const std::string client = GENERATE("auto", "off");
+  CAPTURE(server, client);
+  const nlohmann::json j = run({"--mode", "mixed", "--connections", "4", "--duration", "300ms",
+                                "--verify", "--set", "class_queues=" + client},
+                               {}, {"--set", "class_queues=" + server});
+  CHECK(j["latency_us"]["count"] > 0);
+  CHECK(j["goodput_gbps"] > 0);
+  CHECK(j["errors"] == 0);
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["counters"]["drop_checksum"] == 0);
+  CHECK(j["counters"]["drop_not_ours"] == 0);
 }
 
 TEST_CASE("the loop on an lcore of its own") {

@@ -21,7 +21,8 @@ struct port_capabilities {
   bool tx_udp_checksum = false;  ///< the device fills in UDP checksums
 };
 
-/// One queue pair of a device. One thread at a time.
+/// A device, by one thread at a time. A port may have a second lane, which frames of the latency
+/// class take, so that they do not stand behind bulk data in the device's queues.
 class port {
  public:
   virtual ~port() = default;
@@ -32,6 +33,12 @@ class port {
   virtual std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) = 0;
   /// Takes the first n frames and their ownership, and returns n. The rest stays the caller's.
   virtual std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) = 0;
+  /// The same on the second lane. Without one, nothing is received there, and what is sent takes
+  /// its place among the others.
+  virtual std::size_t rx_urgent(instant, std::span<rte_mbuf*>) { return 0; }
+  virtual std::size_t tx_urgent(instant now, std::span<rte_mbuf*> frames) {
+    return tx_burst(now, frames);
+  }
   /// Once a poll iteration, also when nothing is sent: frames held back may leave now.
   virtual void tick(instant now) = 0;
   virtual bool link_up() const noexcept = 0;
