@@ -64,7 +64,8 @@ class client {
   }
 
  private:
-  // The loop: move packets, then let each lane do what it can. True while a lane lives.
+  // The loop: move packets, then let each lane do what it can; one that ping-pongs beside streams
+  // after each of these. True while a lane lives.
   bool turn() {
     net_.poll(idle_);
     bench_.clock.turn();
@@ -73,6 +74,8 @@ class client {
     for (Lane& lane : lanes_) {
       if (lane.step(bench_)) idle_ = false;
       alive = alive || !lane.ended();
+      if (bench_.streams_only && &lane != &lanes_.front() && lanes_.front().step(bench_))
+        idle_ = false;
     }
     return alive;
   }

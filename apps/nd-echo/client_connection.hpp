@@ -39,16 +39,23 @@ class client_connection {
   /// Writes what is queued until the network takes no more. True if nothing is left.
   bool flush(bench& b) {
     if (ended_) return false;
-    while (!outbox_.empty()) {
-      const io_result r = stream_.write_some(outbox_.front());
-      if (r.status == io_status::would_block) return false;
-      if (r.status != io_status::ok) return fail(b, stream_.error().message());
-      outbox_.pop(r.bytes);
-    }
+    while (!outbox_.empty())
+      if (!write(b)) return false;
     if (finishing_ && !shut_down_) {
       shut_down_ = true;
       stream_.shutdown_send();
     }
+    return true;
+  }
+
+  bool has_queued() const noexcept { return !outbox_.empty(); }
+  /// One write of what is queued. False if the network takes nothing now.
+  bool write(bench& b) {
+    if (ended_) return false;
+    const io_result r = stream_.write_some(outbox_.front());
+    if (r.status == io_status::would_block) return false;
+    if (r.status != io_status::ok) return fail(b, stream_.error().message());
+    outbox_.pop(r.bytes);
     return true;
   }
 

@@ -146,23 +146,27 @@ class stream_lane : public lane_base<Net> {
   using base::connection_, base::started_, base::stopping_, base::ended_;
 
  public:
-  stream_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline)
-      : base(net, o, seed, deadline, static_cast<std::size_t>(o.size)), size_(o.size) {}
+  /// `one_write`: a step, because a ping-pong waits for the next one.
+  stream_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline,
+              bool one_write = false)
+      : base(net, o, seed, deadline, static_cast<std::size_t>(o.size)),
+        size_(o.size),
+        one_write_(one_write) {}
 
   void start(bench&) noexcept { started_ = true; }
 
   bool step(bench& b) {
     if (ended_ || !base::dial(b) || !started_) return false;
-    const bool all = connection_->flush(b);
-    if (all && !stopping_) connection_->queue(size_);
+    const bool goes_on = one_write_ ? write_once(b) : connection_->flush(b);
+    if (goes_on && !stopping_ && !connection_->has_queued()) connection_->queue(size_);
     // Reports are rare. Looking for them costs a system call where there is a kernel.
-    if (!all || stopping_ || ++turns_ % 64 == 0) {
+    if (!goes_on || stopping_ || ++turns_ % 64 == 0) {
       connection_->receive(b);
       if (b.measuring) b.current.bytes += connection_->confirmed() - counted_;
       counted_ = connection_->confirmed();
     }
     ended_ = connection_->ended();
-    return all && !stopping_;
+    return goes_on && !stopping_;
   }
 
   void stop(bench&) noexcept {
@@ -170,7 +174,14 @@ class stream_lane : public lane_base<Net> {
   }
 
  private:
+  bool write_once(bench& b) {
+    const bool goes_on = !connection_->has_queued() || connection_->write(b);
+    if (goes_on && !connection_->has_queued()) connection_->flush(b);  // FIN, where that is due
+    return goes_on;
+  }
+
   std::uint64_t size_;
+  bool one_write_;
   std::uint64_t counted_ = 0;  // of what the server confirmed
   unsigned turns_ = 0;
 };
@@ -181,7 +192,7 @@ class mixed_lane {
  public:
   mixed_lane(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline) {
     if (o.mode == mode::stream)
-      lane_.template emplace<stream_lane<Net>>(net, o, seed, deadline);
+      lane_.template emplace<stream_lane<Net>>(net, o, seed, deadline, true);
     else
       lane_.template emplace<message_lane<Net>>(net, o, seed, deadline);
   }

@@ -57,6 +57,7 @@ class served_connection {
     return r.status == io_status::ok && r.bytes >= read_size;
   }
 
+  bool is_stream() const noexcept { return greeting_ && greeting_->mode == mode::stream; }
   bool ended() const noexcept { return ended_; }
   /// Why it ended badly; empty if it did not.
   const std::string& error() const noexcept { return error_; }

@@ -32,6 +32,7 @@ class server {
     }
     // Those who are still connected learn from our closing that we ended.
     connections_.clear();
+    streams_.clear();
     return make_summary();
   }
 
@@ -41,30 +42,50 @@ class server {
   // True if something could go on at once.
   bool turn() {
     bool busy = false;
-    if (auto stream = listener_.accept(connections_.empty())) {
+    if (auto stream = listener_.accept(connections_.empty() && streams_.empty())) {
       connections_.emplace_back(std::move(*stream));
       busy = true;
     }
     for (auto it = connections_.begin(); it != connections_.end();) {
-      busy = it->step(clock_, sums_) || busy;
-      if (it->ended()) {
-        if (!it->error().empty()) {
-          ++sums_.errors;
-          fmt::print(stderr, "{}: {}: {}\n", tool_, it->peer(), it->error());
-        }
-        it = connections_.erase(it);
-        last_end_ = clock_.refresh();
-        busy = true;
-      } else {
-        ++it;
-      }
+      busy = step(connections_, it) || busy;
+    }
+    for (auto it = streams_.begin(); it != streams_.end();) {
+      busy = step(streams_, it) || busy;
+      busy = look() || busy;
     }
     if (began_ == turn_clock::time_point{} && sums_.connections != 0) began_ = clock_.refresh();
     return busy;
   }
 
+  // One of `list`, and on to the next one. True as above.
+  bool step(std::list<connection>& list, typename std::list<connection>::iterator& it) {
+    const auto here = it++;
+    bool busy = here->step(clock_, sums_);
+    if (here->ended()) {
+      if (!here->error().empty()) {
+        ++sums_.errors;
+        fmt::print(stderr, "{}: {}: {}\n", tool_, here->peer(), here->error());
+      }
+      if (next_look_ == here) ++next_look_;
+      list.erase(here);
+      last_end_ = clock_.refresh();
+      busy = true;
+    } else if (&list == &connections_ && here->is_stream()) {
+      if (next_look_ == here) ++next_look_;
+      streams_.splice(streams_.end(), connections_, here);
+    }
+    return busy;
+  }
+
+  // After each stream's turn, one of the others: where there are some, they shall not wait until
+  // all streams had theirs.
+  bool look() {
+    if (next_look_ == connections_.end()) next_look_ = connections_.begin();
+    return next_look_ != connections_.end() && step(connections_, next_look_);
+  }
+
   bool done() {
-    if (!options_.once || !connections_.empty() || !sums_.last) return false;
+    if (!options_.once || !connections_.empty() || !streams_.empty() || !sums_.last) return false;
     // A crr client has no connection between two cycles.
     const auto patience = std::chrono::seconds(sums_.last->mode == mode::crr ? 1 : 0);
     return clock_.now() - last_end_ >= patience;
@@ -78,7 +99,8 @@ class server {
       const auto messages = static_cast<double>(sums_.messages - line_messages_);
       out_.line(fmt::format("{:9.3f} Gbit/s received, {}, {} connections",
                             static_cast<double>(sums_.bytes - line_bytes_) * 8e-9 / elapsed,
-                            with_prefix(messages / elapsed, "msg/s"), connections_.size()));
+                            with_prefix(messages / elapsed, "msg/s"),
+                            connections_.size() + streams_.size()));
     }
     line_bytes_ = sums_.bytes;
     line_messages_ = sums_.messages;
@@ -105,7 +127,9 @@ class server {
   const output& out_;
   std::string tool_;
   typename Net::listener listener_;
-  std::list<connection> connections_;
+  std::list<connection> connections_;  // all but
+  std::list<connection> streams_;      // those that only send
+  typename std::list<connection>::iterator next_look_ = connections_.end();
   turn_clock clock_;
   server_sums sums_;
   turn_clock::time_point began_{};     // the first hello
