@@ -57,6 +57,7 @@ void machine::start(instant now) {
   c.mtu = scenario_.mtu[index_];
   device_ = &network_.plug(index_, c, pools_.rx(), now);
   device_->ahead = scenario_.ahead[index_];
+  device_->lanes = scenario_.lanes;
   device_->accept = [this]() -> std::size_t {
     if (device_full_one_in_ == 0 || random_.below(device_full_one_in_) != 0) return ~std::size_t{0};
     return random_.below(8);

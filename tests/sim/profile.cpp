@@ -54,6 +54,7 @@ class drawing {
   void draw_connections();
   void draw_congestion();
   void draw_copies();
+  void draw_classes();
   side_plan draw_side();
 
   rng r_;
@@ -296,6 +297,11 @@ void drawing::draw_copies() {
   v.dcopy_rx_inflight_max = static_cast<std::int64_t>(spread(4096, 1 << 20));
 }
 
+void drawing::draw_classes() {
+  s_.lanes = chance(0.5);
+  s_.values.bulk_slice = chance(0.2) ? 0 : static_cast<std::int64_t>(spread(1000, 65536));
+}
+
 scenario drawing::draw() {
   draw_hosts();
   draw_settings();
@@ -305,6 +311,7 @@ scenario drawing::draw() {
   draw_connections();
   draw_congestion();
   draw_copies();
+  draw_classes();
   return std::move(s_);
 }
 

@@ -106,6 +106,7 @@ struct scenario {
   bool udp = false;
   bool static_neighbors = true;
   bool checksums = true;
+  bool lanes = false;              ///< devices keep latency traffic apart
   std::vector<std::uint16_t> mtu;  ///< of each host's device
   std::vector<duration> ahead;     ///< each host's clock
   settings values;

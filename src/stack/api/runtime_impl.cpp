@@ -222,6 +222,7 @@ void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
 }
 
 std::size_t runtime_impl::wait_for(duration most) {
+  if (std::exchange(cut_short_, false)) return turn();
   const instant deadline = now().after(most);
   if (!inline_mode()) return wait_for_lcore(deadline);
   for (;;) {

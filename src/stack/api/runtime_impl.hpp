@@ -73,6 +73,15 @@ class runtime_impl {
     }
   }
 
+  /// How much of `bytes` a call on a throughput socket may copy: the thread that copies looks after
+  /// latency traffic too.
+  std::size_t at_a_time(std::size_t bytes) noexcept {
+    const auto slice = static_cast<std::size_t>(values_.bulk_slice);
+    if (bytes <= slice || !inline_mode() || dcopy_ || !host_->serves_latency(turned_)) return bytes;
+    cut_short_ = true;
+    return slice;
+  }
+
   /// Polls, or pauses, until dcopy lcores have done their part of a call. They may have to wait for
   /// this thread's core.
   template <class Copied>
@@ -135,6 +144,7 @@ class runtime_impl {
   pmd::idle_mode idle_mode_ = pmd::idle_mode::spin;
   std::optional<pmd::polling_idle> idle_;  ///< of the thread that runs the loop
   instant turned_;                         ///< when its last turn began
+  bool cut_short_ = false;                 ///< a call could have moved more: don't wait
   pmd::turn_signal turns_;                 ///< in lcore mode
   stage_meter no_meter_{nullptr};
   std::atomic<bool> interrupted_{false};

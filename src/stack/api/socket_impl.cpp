@@ -1,5 +1,6 @@
 #include "api/socket_impl.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace nd::api {
@@ -198,7 +199,14 @@ void socket_impl::give_back(std::size_t bytes) noexcept {
   rt_.post(*link_, core::request_consumed);
 }
 
+/// Of a call's bytes, what it moves.
+std::size_t socket_impl::at_a_time(std::size_t bytes) const noexcept {
+  const bool bulk = link_->traffic_class != core::latency_class;
+  return bulk ? rt_.at_a_time(bytes) : bytes;
+}
+
 std::size_t socket_impl::take(std::span<std::byte> buffer) {
+  buffer = buffer.first(at_a_time(std::min(buffer.size(), available())));
   std::size_t n = 0;
   {
     const auto copying = rt_.metered_copy();
@@ -218,12 +226,14 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
   if (!ec && send_shut_down_) ec = errc::shut_down;
   if (ec || buffer.empty()) return 0;
   std::size_t n = 0;
-  const bool quiet = unacknowledged() == 0;
+  const std::size_t most = at_a_time(buffer.size());
+  // What is cut short leaves the thread to the stack as well.
+  const bool at_once = unacknowledged() == 0 || most < buffer.size();
   const auto done = [&] {
     const std::uint32_t bits = status();
     if ((bits & socket_link::failed) != 0) return true;
     if ((bits & socket_link::connected) == 0) return false;
-    n = put(buffer);
+    n = put(buffer.first(most));
     return n > 0;
   };
   ec = rt_.wait(non_blocking, limit.value, done);
@@ -234,7 +244,7 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
   ec.clear();
   rt_.post(*link_, core::request_send);
   // Bytes wait for company only while others are on their way, and not when much has gathered.
-  if (rt_.inline_mode() && (quiet || stream_->gathered() >= gather_limit)) rt_.poll();
+  if (rt_.inline_mode() && (at_once || stream_->gathered() >= gather_limit)) rt_.poll();
   rt_.finish_copies([this] { return !stream_->copying_out(); });
   return n;
 }

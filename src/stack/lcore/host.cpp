@@ -10,6 +10,12 @@ std::uint64_t rx_bytes(const host_config& config) noexcept {
          rte_pktmbuf_data_room_size(config.rx_pool);
 }
 
+/// What a turn moves: half as much again as a call of the application, so that queues get shorter.
+std::size_t packets_of_slice(const host_config& config, std::uint16_t mtu) noexcept {
+  const auto bytes = static_cast<std::size_t>(config.values.bulk_slice) * 3 / 2;
+  return (bytes + mtu - 1) / mtu;
+}
+
 }  // namespace
 
 // A flood of strangers' packets is not doubled: 10 aborts, of which one source may cause 2, and 100
@@ -43,6 +49,8 @@ host::host(const host_config& config, port& device, instant now)
       sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
       next_connection_((random_.next() >> 1) + received_numbers::window),
+      bulk_packets_(packets_of_slice(config, device.capabilities().mtu)),
+      latency_seen_(now - latency_memory),
       aborts_(10, 2, random_.next(), now),
       echo_replies_(100, now) {
   for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
@@ -67,7 +75,8 @@ host::~host() {
   timers_.disarm(neighbor_wake_);
   timers_.disarm(watch_wake_);
   drop_requests();
-  rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(tx_count_));
+  for (frames_out* out : {&tx_, &urgent_})
+    rte_pktmbuf_free_bulk(out->frames.data(), static_cast<unsigned>(out->count));
   for (auto& [port, listener] : listeners_) drop_listener(*listener);
 }
 
@@ -121,7 +130,7 @@ std::size_t host::pull(instant now) {
 
 instant host::next_deadline() const noexcept {
   constexpr instant at_once{0};
-  if (pulled_ || tx_count_ > 0 || !mailbox_.empty()) return at_once;
+  if (pulled_ || tx_.count > 0 || urgent_.count > 0 || !mailbox_.empty()) return at_once;
   for (const channel_entry* e : active_channels_)
     if (e->chan.ack_pending() || (e->chan.queued() > 0 && !e->chan.held_back())) return at_once;
   for (const peer* p : active_peers_)
@@ -137,7 +146,7 @@ std::uint16_t host::max_payload() const noexcept {
 }
 
 bool host::drained() noexcept {
-  if (tx_count_ > 0 || !mailbox_.empty()) return false;
+  if (tx_.count > 0 || urgent_.count > 0 || !mailbox_.empty()) return false;
   if (sockets_.any_of([](const socket_entry& e) { return e.sock.has_unfinished_business(); }))
     return false;
   return std::ranges::all_of(peers_, [](const auto& p) { return p.second->resets.empty(); });
@@ -146,10 +155,10 @@ bool host::drained() noexcept {
 bool host::say_goodbye(instant now) {
   bool waiting = false;
   for (auto& entry : channels_) {
-    if (entry == nullptr || tx_count_ == tx_.size()) continue;
+    if (entry == nullptr || lane_of(*entry).full()) continue;
     rte_mbuf* m = entry->chan.close_packet(now, config_.packet_pool);
     if (m == nullptr) continue;
-    transmit(m, entry->route);
+    transmit(m, entry->route, lane_of(*entry));
     waiting = true;
   }
   flush(now);

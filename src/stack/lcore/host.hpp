@@ -95,6 +95,11 @@ class host {
 
   /// No bytes and no FIN wait for a peer any more, and no closed connection for its peer's FIN.
   bool drained() noexcept;
+  /// Traffic of the latency class came or left within the last millisecond: bulk data moves in
+  /// slices (setting bulk_slice), so that nothing of it takes long.
+  bool serves_latency(instant now) const noexcept {
+    return now - latency_seen_ < latency_memory && bulk_packets_ > 0;
+  }
   /// Tells the peers that this host ends: call it again, with polls in between, until it returns
   /// false because all have answered, or for as long as is reasonable.
   bool say_goodbye(instant now);
@@ -118,6 +123,12 @@ class host {
  private:
   static constexpr std::size_t burst = 32;
   static constexpr std::size_t tx_budget = 64;  ///< packets a turn
+  static constexpr duration latency_memory = duration::milliseconds(1);
+  /// Full bursts in a row: bulk data stands in the device's ring, and its senders are told (CE).
+  static constexpr int crowded_after = 8;
+  /// Packets that a throughput socket sends before the next one: both ends stay with it for a
+  /// while.
+  static constexpr std::int32_t bulk_round = 4;
   /// How long a link may take to come up before somebody who waits for it is told.
   static constexpr duration link_grace = duration::milliseconds(500);
   /// Of one peer; it may open no more.
@@ -125,8 +136,16 @@ class host {
   /// RESETs for one peer that wait for room in its channels; then it opens no more connections.
   static constexpr std::size_t most_resets = 256;
 
+  /// Frames that the device has not taken yet.
+  struct frames_out {
+    bool full() const noexcept { return count == frames.size(); }
+    std::array<rte_mbuf*, burst> frames{};
+    std::size_t count = 0;
+  };
+
   // host_receive.cpp: frames in.
   std::size_t receive(instant now);
+  void on_frames(instant now, std::span<rte_mbuf*> frames);
   void on_frame(instant now, mbuf_ptr frame);
   void on_packet(instant now, mbuf_ptr packet, const received_packet& in);
   void on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
@@ -219,13 +238,17 @@ class host {
   // host_send.cpp: frames out.
   void send(instant now);
   void push_records(instant now, peer& p);
-  void push_class(instant now, peer::per_class& c);
+  void push_class(instant now, peer::per_class& c, std::int32_t round);
   void push_reset(peer& p, const wire::record& r);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
   void acknowledge(instant now);
-  void transmit(rte_mbuf* packet, const packet_route& route);
-  void enqueue(rte_mbuf* frame);
+  frames_out& lane_of(const channel_entry& entry) noexcept {
+    return entry.chan.traffic_class() == latency_class ? urgent_ : tx_;
+  }
+  void transmit(rte_mbuf* packet, const packet_route& route, frames_out& out);
+  void enqueue(rte_mbuf* frame, frames_out& out);
   void flush(instant now);
+  void flush(instant now, frames_out& out);
   void activate(channel_entry& entry);
   void activate(peer& p);
   void make_ready(socket_entry& s);
@@ -266,10 +289,14 @@ class host {
   std::vector<channel_load> loads_;                        ///< of the channels of a class
   record_verdicts verdicts_;
   std::vector<wire::ack_range> ranges_;
-  std::array<rte_mbuf*, burst> tx_{};  ///< frames that the device has not taken yet
-  std::size_t tx_count_ = 0;
-  bool pushed_ = false;  ///< the last push() had something to do
-  bool pulled_ = false;  ///< frames came since
+  frames_out tx_;
+  frames_out urgent_;         ///< of latency channels; they leave first
+  std::size_t bulk_packets_;  ///< of a slice; 0: no slices
+  instant latency_seen_;
+  bool bulk_waited_ = false;  ///< the last pull() left bulk data where it was
+  int full_bursts_ = 0;       ///< of bulk data in a row, each as large as a slice
+  bool pushed_ = false;       ///< the last push() had something to do
+  bool pulled_ = false;       ///< frames came since
   source_limit aborts_;
   rate_limit echo_replies_;
 };

@@ -42,7 +42,7 @@ packet_route host::route_to(std::uint32_t ip, const mac_address& mac, std::uint8
 /// Sends a packet with a body to somebody with whom there is no channel.
 void host::answer(const received_packet& in, const wire::channel_header& header,
                   std::span<const std::byte> body) {
-  if (tx_count_ == tx_.size()) return;  // the device is full; whoever asked asks again
+  if (tx_.full()) return;  // the device is full; whoever asked asks again
   rte_mbuf* m = allocate_segment(config_.packet_pool);
   if (m == nullptr) {
     ++stats_.tx_no_mbuf;
@@ -53,7 +53,7 @@ void host::answer(const received_packet& in, const wire::channel_header& header,
   m->data_off = tx_headroom;
   m->data_len = static_cast<std::uint16_t>(writer.finish());
   m->pkt_len = m->data_len;
-  transmit(m, route_to(in.source_ip, in.source_mac, 0, header.channel));
+  transmit(m, route_to(in.source_ip, in.source_mac, 0, header.channel), tx_);
 }
 
 // Nothing is remembered: the answer carries all that the next packet needs.
@@ -268,8 +268,9 @@ void host::drop_channel(instant now, channel_entry& entry) {
 /// The peer's runtime ends. It waits for our answer, so that it knows that we know.
 void host::on_close(instant now, channel_entry& entry) {
   ++stats_.peers_closed;
-  if (!entry.chan.close_sent() && tx_count_ < tx_.size())
-    if (rte_mbuf* m = entry.chan.close_packet(now, config_.packet_pool)) transmit(m, entry.route);
+  if (frames_out& out = lane_of(entry); !entry.chan.close_sent() && !out.full())
+    if (rte_mbuf* m = entry.chan.close_packet(now, config_.packet_pool))
+      transmit(m, entry.route, out);
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &entry.owner) return;
     s.sock.on_peer_goodbye();

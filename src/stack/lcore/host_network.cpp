@@ -153,7 +153,7 @@ void host::announce() {
 
 void host::send_arp(std::uint16_t operation, const mac_address& to, std::uint32_t sender_ip,
                     const mac_address& target_mac, std::uint32_t target_ip) {
-  if (tx_count_ == tx_.size()) return;  // ARP repeats itself
+  if (tx_.full()) return;  // ARP repeats itself
   rte_mbuf* m = rte_pktmbuf_alloc(config_.packet_pool);
   if (m == nullptr) {
     ++stats_.tx_no_mbuf;
@@ -167,7 +167,7 @@ void host::send_arp(std::uint16_t operation, const mac_address& to, std::uint32_
   ethernet.type = wire::ethertype_arp;
   wire::at<wire::arp_packet>(static_cast<void*>(frame + sizeof ethernet)) =
       wire::make_arp(operation, config_.address.mac, sender_ip, target_mac, target_ip);
-  enqueue(m);
+  enqueue(m, tx_);
 }
 
 // --- ICMP ---------------------------------------------------------------------------------------
@@ -188,12 +188,12 @@ void host::on_icmp(instant now, mbuf_ptr frame, const received_packet& in) {
   ++stats_.icmp_echo_received;
   if (config_.kernel != nullptr && config_.kernel->has_our_address()) return;  // it answers
   const bool fits = in.bytes.size() + sizeof(wire::ipv4_header) <= port_.capabilities().mtu;
-  if (!fits || tx_count_ == tx_.size() || !echo_replies_.allow(now)) {
+  if (!fits || tx_.full() || !echo_replies_.allow(now)) {
     ++stats_.icmp_echo_limited;
     return;
   }
   turn_into_echo_reply(frame.get(), config_.address, in);
-  enqueue(frame.release());
+  enqueue(frame.release(), tx_);
   ++stats_.icmp_echo_answered;
 }
 

@@ -10,18 +10,33 @@ namespace nd::core {
 std::size_t host::receive(instant now) {
   if (device_gone_) return 0;
   std::array<rte_mbuf*, burst> frames;
-  std::size_t n = 0;
+  std::size_t urgent = 0, n = 0;
   {
     const stage_meter::scope in_rx(meter_, stage::rx);
-    n = port_.rx_burst(now, frames);
+    urgent = port_.rx_urgent(now, frames);
   }
-  for (std::size_t i = 0; i < n; ++i) rte_prefetch0(rte_pktmbuf_mtod(frames[i], void*));
-  for (std::size_t i = 0; i < n; ++i) {
+  if (urgent > 0) on_frames(now, std::span(frames).first(urgent));
+  // Who waits for these gets them now. The others' turn comes with the next call at the latest.
+  const bool sliced = serves_latency(now);
+  bulk_waited_ = sliced && !touched_.empty() && !bulk_waited_;
+  if (bulk_waited_) return urgent;
+  const std::size_t most = sliced ? std::min(bulk_packets_, burst) : burst;
+  {
+    const stage_meter::scope in_rx(meter_, stage::rx);
+    n = port_.rx_burst(now, std::span(frames).first(most));
+  }
+  full_bursts_ = sliced && n == most ? full_bursts_ + 1 : 0;
+  if (n > 0) on_frames(now, std::span(frames).first(n));
+  return urgent + n;
+}
+
+void host::on_frames(instant now, std::span<rte_mbuf*> frames) {
+  for (rte_mbuf* m : frames) rte_prefetch0(rte_pktmbuf_mtod(m, void*));
+  for (rte_mbuf* m : frames) {
     ++stats_.rx_packets;
-    stats_.rx_bytes += frames[i]->pkt_len;
-    on_frame(now, mbuf_ptr(frames[i]));
+    stats_.rx_bytes += m->pkt_len;
+    on_frame(now, mbuf_ptr(m));
   }
-  return n;
 }
 
 void host::on_frame(instant now, mbuf_ptr frame) {
@@ -157,11 +172,14 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     case received_numbers::verdict::fresh: break;
   }
   const std::size_t size = in.bytes.size();
+  if (header.kind == wire::packet_kind::data && c.traffic_class() == latency_class)
+    latency_seen_ = now;
   if (header.kind == wire::packet_kind::data && !deliver(now, packet, entry.owner, records)) {
     ++stats_.drop_no_memory;
     return;
   }
-  c.on_accepted(now, header, size, in.congestion_experienced);
+  const bool crowded = full_bursts_ >= crowded_after && c.traffic_class() != latency_class;
+  c.on_accepted(now, header, size, in.congestion_experienced || crowded);
 }
 
 // The table by type. Types without a row are skipped: they may be a later version's.

@@ -22,6 +22,7 @@ std::size_t host::serve_requests(instant now) {
 
 void host::on_socket_request(instant now, socket_link& link, std::uint32_t requests) {
   if ((requests & request_connect) != 0) connect(now, link);
+  if (link.traffic_class == latency_class) latency_seen_ = now;
   if (socket_entry* s = sockets_.find(link.owner)) {
     const std::uint32_t payload = path_payload(s->owner, s->sock.traffic_class());
     settle(now, *s, s->sock.on_requests(now, requests, payload));

@@ -31,19 +31,27 @@ void host::push_reset(peer& p, const wire::record& r) {
 }
 
 // Rounds of "sockets fill the channels' queues, channels empty them", latency first, until nothing
-// more can leave or the turn's budget is spent.
+// more can leave or a class has spent its budget of the turn. What the latency class has is with
+// the device before bulk data is built.
 void host::send(instant now) {
   const auto has_ready = [](const peer* p) { return p->has_ready(); };
-  std::size_t budget = tx_budget, sent;
+  std::array<std::size_t, traffic_classes> budget;
+  budget.fill(tx_budget);
+  if (serves_latency(now)) budget[bulk_class] = bulk_packets_;
+  std::size_t sent;
   do {
     for (peer* p : active_peers_) push_records(now, *p);
     sent = 0;
-    for (std::size_t c = traffic_classes; c-- > 0;)
-      for (std::size_t i = 0; i < active_channels_.size() && sent < budget; ++i)
+    for (std::size_t c = traffic_classes; c-- > 0;) {
+      const std::size_t before = budget[c];
+      for (std::size_t i = 0; i < active_channels_.size() && budget[c] > 0; ++i)
         if (active_channels_[i]->chan.traffic_class() == c)
-          sent += send_channel(now, *active_channels_[i], budget - sent);
-    budget -= sent;
-  } while (sent > 0 && budget > 0 && std::ranges::any_of(active_peers_, has_ready));
+          budget[c] -= send_channel(now, *active_channels_[i], budget[c]);
+      sent += before - budget[c];
+      if (urgent_.count > 0) flush(now, urgent_);
+    }
+  } while (sent > 0 && std::ranges::min(budget) > 0 &&
+           std::ranges::any_of(active_peers_, has_ready));
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
     return !p->active;
@@ -66,16 +74,17 @@ void host::push_records(instant now, peer& p) {
         e->chan.queue(p.resets.front());
         activate(*e);
       }
-    push_class(now, c);
+    push_class(now, c, (i == latency_class ? 1 : bulk_round) * max_payload());
   }
 }
 
-// Each ready socket gives one run of records at a time, so none waits for another's whole queue.
-void host::push_class(instant now, peer::per_class& c) {
-  constexpr unsigned run = 4;
+// Deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): each ready socket gives as many bytes
+// as the others, in however large records. What one has given too much is taken off the next time.
+void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
   while (socket_entry* s = c.ready.front()) {
     bool wants_more = s->sock.wants_to_send();
-    for (unsigned n = 0; n < run && wants_more; ++n) {
+    if (s->deficit <= 0) s->deficit += round;
+    while (s->deficit > 0 && wants_more) {
       loads_.clear();
       for (const channel_entry* e : c.channels) loads_.push_back(e->load());
       const std::size_t chosen = pick_channel(s->cursor, loads_);
@@ -90,11 +99,15 @@ void host::push_class(instant now, peer::per_class& c) {
         c.ready.push(*s);
         return;
       }
+      s->deficit -= static_cast<std::int32_t>(sizeof(wire::record_header) + record->length);
       e.chan.queue(*record);
       activate(e);
     }
     c.ready.pop();
-    if (wants_more) c.ready.push(*s);
+    if (wants_more)
+      c.ready.push(*s);
+    else
+      s->deficit = std::min(s->deficit, 0);  // who is idle saves nothing up
     const instant deadline = s->sock.next_deadline();
     if (!deadline.is_never()) timers_.arm_no_later(s->wake, deadline);
   }
@@ -103,12 +116,13 @@ void host::push_class(instant now, peer::per_class& c) {
 std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t budget) {
   const stage_meter::scope in_channel(meter_, stage::channel);
   std::size_t sent = 0;
+  frames_out& out = lane_of(entry);
   while (sent < budget) {
-    if (tx_count_ == tx_.size()) flush(now);
-    if (tx_count_ == tx_.size()) break;  // the device is full: what is not built can still change
+    if (out.full()) flush(now, out);
+    if (out.full()) break;  // the device is full: what is not built can still change
     rte_mbuf* m = entry.chan.next_packet(now, config_.packet_pool);
     if (m == nullptr) break;
-    transmit(m, entry.route);
+    transmit(m, entry.route, out);
     ++sent;
   }
   return sent;
@@ -119,9 +133,11 @@ std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t bu
 void host::acknowledge(instant now) {
   const stage_meter::scope in_channel(meter_, stage::channel);
   for (channel_entry* entry : active_channels_) {
-    if (tx_count_ == tx_.size()) flush(now);
-    if (tx_count_ < tx_.size())
-      if (rte_mbuf* m = entry->chan.next_ack(now, config_.packet_pool)) transmit(m, entry->route);
+    frames_out& out = lane_of(*entry);
+    if (out.full()) flush(now, out);
+    if (!out.full())
+      if (rte_mbuf* m = entry->chan.next_ack(now, config_.packet_pool))
+        transmit(m, entry->route, out);
     timers_.arm_no_later(entry->wake, entry->chan.next_deadline());
   }
   std::erase_if(active_channels_, [](channel_entry* e) {
@@ -130,34 +146,38 @@ void host::acknowledge(instant now) {
   });
 }
 
-void host::transmit(rte_mbuf* packet, const packet_route& route) {
+void host::transmit(rte_mbuf* packet, const packet_route& route, frames_out& out) {
   const stage_meter::scope in_tx(meter_, stage::tx);
   write_frame(packet, config_.address, route, port_.capabilities());
-  enqueue(packet);
+  enqueue(packet, out);
 }
 
 /// Callers have seen that there is room.
-void host::enqueue(rte_mbuf* frame) {
-  assert(tx_count_ < tx_.size());
+void host::enqueue(rte_mbuf* frame, frames_out& out) {
+  assert(!out.full());
   ++stats_.tx_packets;
   stats_.tx_bytes += frame->pkt_len;
-  tx_[tx_count_++] = frame;
+  out.frames[out.count++] = frame;
 }
 
 void host::flush(instant now) {
   const stage_meter::scope in_tx(meter_, stage::tx);
-  if (device_gone_) {
-    rte_pktmbuf_free_bulk(tx_.data(), static_cast<unsigned>(std::exchange(tx_count_, 0)));
-    return;
-  }
-  if (tx_count_ > 0) {
-    const std::size_t sent = port_.tx_burst(now, std::span(tx_).first(tx_count_));
-    if (sent < tx_count_) ++stats_.tx_device_full;
-    std::copy(tx_.begin() + static_cast<std::ptrdiff_t>(sent),
-              tx_.begin() + static_cast<std::ptrdiff_t>(tx_count_), tx_.begin());
-    tx_count_ -= sent;
-  }
-  port_.tick(now);
+  if (urgent_.count > 0) flush(now, urgent_);
+  if (tx_.count > 0) flush(now, tx_);
+  if (!device_gone_) port_.tick(now);
+}
+
+void host::flush(instant now, frames_out& out) {
+  const stage_meter::scope in_tx(meter_, stage::tx);
+  const auto frames = std::span(out.frames).first(std::exchange(out.count, 0));
+  if (device_gone_)
+    return rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
+  const std::size_t sent =
+      &out == &urgent_ ? port_.tx_urgent(now, frames) : port_.tx_burst(now, frames);
+  if (sent == frames.size()) return;
+  ++stats_.tx_device_full;
+  std::ranges::copy(frames.subspan(sent), frames.begin());
+  out.count = frames.size() - sent;
 }
 
 }  // namespace nd::core

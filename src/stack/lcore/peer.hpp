@@ -16,6 +16,8 @@
 namespace nd::core {
 
 inline constexpr std::size_t traffic_classes = 2;  // nd::traffic_class
+inline constexpr std::size_t bulk_class = 0;
+inline constexpr std::size_t latency_class = 1;
 
 struct channel_entry {
   channel_entry(const channel_config& config, counters& stats, peer& p)

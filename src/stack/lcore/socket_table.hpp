@@ -25,6 +25,7 @@ struct socket_entry {
   socket sock;
   peer& owner;
   channel_cursor cursor;
+  std::int32_t deficit = 0;  ///< bytes that it may still send before others of its class
   socket_link* link = nullptr;
   socket_entry* next_ready = nullptr;  ///< in the peer's ready queue
   socket_entry* prev_ready = nullptr;

@@ -167,22 +167,11 @@ class made_wire::made_port final : public port {
   void tick(instant) override {}
 
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
-    now = now - ahead;
-    drop_overflow(now);
-    std::size_t n = 0;
-    while (n < frames.size() && !arriving_.empty() && arriving_.begin()->first <= now) {
-      std::vector<std::byte>& bytes = arriving_.begin()->second;
-      if (rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_); m != nullptr) {
-        std::ranges::copy(bytes, reinterpret_cast<std::byte*>(rte_pktmbuf_append(
-                                     m, static_cast<std::uint16_t>(bytes.size()))));
-        frames[n++] = m;
-      } else {
-        ++no_mbuf;
-      }
-      wire_.spare_.push_back(std::move(bytes));
-      arriving_.erase(arriving_.begin());
-    }
-    return n;
+    drop_overflow(now - ahead);
+    return receive(now - ahead, arriving_, frames);
+  }
+  std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    return receive(now - ahead, urgent_, frames);
   }
 
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
@@ -196,7 +185,10 @@ class made_wire::made_port final : public port {
 
   std::size_t number() const noexcept { return number_; }
   instant next_arrival() const noexcept {
-    return arriving_.empty() ? instant::never() : arriving_.begin()->first;
+    const auto first = [](const queue& q) {
+      return q.empty() ? instant::never() : q.begin()->first;
+    };
+    return earlier(first(arriving_), first(urgent_));
   }
 
   bool up = true;                       ///< what link_up() says; frames pass all the same
@@ -204,9 +196,37 @@ class made_wire::made_port final : public port {
   std::uint64_t no_mbuf = 0;            ///< frames lost because `rx_pool` was empty
   duration ahead;                       ///< this host's clock, of the wire's
   std::size_t rx_ring = ~std::size_t{0};  ///< frames that wait for rx_burst(); others are lost
+  bool lanes = false;                     ///< it sorts what comes by DSCP
 
  private:
   friend class made_wire;
+  using queue = std::multimap<instant, std::vector<std::byte>>;
+
+  std::size_t receive(instant now, queue& from, std::span<rte_mbuf*> frames) {
+    std::size_t n = 0;
+    while (n < frames.size() && !from.empty() && from.begin()->first <= now) {
+      std::vector<std::byte>& bytes = from.begin()->second;
+      if (rte_mbuf* m = rte_pktmbuf_alloc(rx_pool_); m != nullptr) {
+        std::ranges::copy(bytes, reinterpret_cast<std::byte*>(rte_pktmbuf_append(
+                                     m, static_cast<std::uint16_t>(bytes.size()))));
+        frames[n++] = m;
+      } else {
+        ++no_mbuf;
+      }
+      wire_.spare_.push_back(std::move(bytes));
+      from.erase(from.begin());
+    }
+    return n;
+  }
+  queue& queue_of(const std::vector<std::byte>& frame) {
+    const void* const header = frame.data() + sizeof(wire::ethernet_header);
+    const bool ip = wire::at<wire::ethernet_header>(static_cast<const void*>(frame.data())).type ==
+                    wire::ethertype_ipv4;
+    const bool urgent =
+        lanes && ip &&
+        (wire::at<wire::ipv4_header>(header).dscp_ecn & ~wire::ecn_mask) == wire::dscp_latency;
+    return urgent ? urgent_ : arriving_;
+  }
   void drop_overflow(instant now) {
     if (arriving_.size() <= rx_ring) return;
     auto it = arriving_.begin();
@@ -219,7 +239,8 @@ class made_wire::made_port final : public port {
   port_capabilities capabilities_;
   rte_mempool* rx_pool_;
   instant sending_until_;
-  std::multimap<instant, std::vector<std::byte>> arriving_;
+  queue arriving_;
+  queue urgent_;  ///< on the second lane
   bool plugged_ = true;
 };
 
@@ -231,12 +252,16 @@ inline made_wire::made_port& made_wire::plug(const port_capabilities& c, rte_mem
 inline void made_wire::unplug(made_port& p) {
   p.plugged_ = false;
   p.arriving_.clear();
+  p.urgent_.clear();
 }
 
 inline void made_wire::replace(made_port& old, made_port& p, instant now) {
   old.plugged_ = false;
   old.arriving_.erase(old.arriving_.begin(), old.arriving_.upper_bound(now));
+  old.urgent_.erase(old.urgent_.begin(), old.urgent_.upper_bound(now));
   p.arriving_.merge(old.arriving_);
+  p.urgent_.merge(old.urgent_);
+  p.lanes = old.lanes;
 }
 
 inline instant made_wire::next_arrival() const noexcept {
@@ -322,7 +347,8 @@ inline void made_wire::carry(instant when, made_port& to, const std::vector<std:
     const std::size_t bit = random_.below((copy.size() - from) * 8);
     copy[from + bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
   }
-  to.arriving_.emplace(when, std::move(copy));
+  auto& queue = to.queue_of(copy);
+  queue.emplace(when, std::move(copy));
 }
 
 }  // namespace nd::test
