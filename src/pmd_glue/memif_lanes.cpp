@@ -43,7 +43,7 @@ void memif_lanes::start(instant now, bool second) noexcept {
 
 std::size_t memif_lanes::on_received(std::span<rte_mbuf*> frames, bool on_second) noexcept {
   if (!listens_) return frames.size();
-  const auto rest = std::ranges::remove_if(frames, [&](rte_mbuf* m) {
+  const auto rest = std::remove_if(frames.begin(), frames.end(), [&](rte_mbuf* m) {
     if (!is_word(m)) return false;
     rte_pktmbuf_free(m);
     if (role_ == memif_role::server) {
@@ -56,7 +56,7 @@ std::size_t memif_lanes::on_received(std::span<rte_mbuf*> frames, bool on_second
     }
     return true;
   });
-  return frames.size() - rest.size();
+  return static_cast<std::size_t>(rest - frames.begin());
 }
 
 memif_lanes::word memif_lanes::say(instant now) noexcept {
