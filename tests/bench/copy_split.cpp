@@ -22,6 +22,7 @@
 #include "lcore/app_stream.hpp"
 #include "lcore/host.hpp"
 #include "pmd_glue/clock.hpp"
+#include "unit/support/copiers.hpp"
 #include "unit/support/made_host.hpp"
 
 namespace {
@@ -157,7 +158,7 @@ class run {
   cost measure() {
     for (const auto until = clock_type::now() + options_.time / 4; clock_type::now() < until;)
       turn();
-    const std::uint64_t by_callers = copies_.by_callers.load();
+    const std::uint64_t by_callers = by_callers_so_far();
     const auto before = counted();
     const auto began = clock_type::now();
     while (clock_type::now() < began + options_.time) turn();
@@ -169,19 +170,16 @@ class run {
     for (const char* s : stages) c.cycles_a_byte[s] = spent(std::string("cycles_") + s) / bytes;
     c.cycles_a_byte["dcopy"] = spent("cycles_dcopy") / bytes;
     c.gbps = bytes * 8e-9 / took.count();
-    c.by_callers = static_cast<double>(copies_.by_callers.load() - by_callers) / bytes;
+    c.by_callers = static_cast<double>(by_callers_so_far() - by_callers) / bytes;
     return c;
   }
 
  private:
   void start_dcopy() {
-    copies_.lcores.push_back(std::make_unique<nd::core::dcopy_lcore>(
-        nd::dcopy::make_cpu_engine(nd::core::copy_digests(near_.host.digests())),
-        [this](nd::core::app_end& e, std::uint32_t requests) { near_.post(e, requests); },
-        nd::pmd::read_cycles));
+    copies_.emplace(near_.host, 1, &rte_pause, nd::pmd::read_cycles);
     const auto loop = [](void* self) {
       auto& r = *static_cast<run*>(self);
-      while (!r.stop_.load(std::memory_order_relaxed)) r.copies_.lcores.front()->poll();
+      while (!r.stop_.load(std::memory_order_relaxed)) r.copies_->lcores.front()->poll();
       return 0;
     };
     if (rte_eal_remote_launch(loop, this, 1) != 0) throw std::runtime_error("lcore 1 is busy");
@@ -191,7 +189,7 @@ class run {
     listener_ = new nd::core::listener_link(1);
     listener_->port = 7;
     far_.post(*listener_, nd::core::request_listen);
-    near_.use(new nd::core::socket_link, copies_.lcores.empty() ? nullptr : &copies_);
+    near_.use(new nd::core::socket_link, copies_ ? &*copies_ : nullptr);
     nd::core::socket_link& link = *near_.link;
     link.peer_address = nd::test::made_ip(1);
     link.peer_port = 7;
@@ -224,13 +222,15 @@ class run {
     if (far_.stream->take(buffer_) > 0) far_.post(*far_.link, nd::core::request_consumed);
   }
 
+  std::uint64_t by_callers_so_far() const { return copies_ ? copies_->by_callers.load() : 0; }
   std::map<std::string, double> counted() const {
     std::map<std::string, double> out;
     const auto add = [&](std::string_view name, auto, auto, std::uint64_t value) {
       out[std::string(name)] += static_cast<double>(value);
     };
     near_.host.stats().for_each(add);
-    for (const auto& lcore : copies_.lcores) lcore->stats().for_each(add);
+    if (copies_)
+      for (const auto& lcore : copies_->lcores) lcore->stats().for_each(add);
     return out;
   }
 
@@ -238,7 +238,7 @@ class run {
   nd::pmd::tsc_clock clock_;
   end near_;
   end far_;
-  nd::core::copy_service copies_;
+  std::optional<nd::test::copiers> copies_;
   nd::core::listener_link* listener_ = nullptr;
   std::atomic<bool> stop_{false};
   std::vector<std::byte> memory_;

@@ -10,6 +10,7 @@
 
 #include "sim/fallible_pool.hpp"
 #include "unit/support/connection.hpp"
+#include "unit/support/copiers.hpp"
 
 namespace nd::test {
 namespace {
@@ -35,16 +36,10 @@ class loops {
   std::vector<std::thread> threads_;
 };
 
-struct copiers : core::copy_service {
-  copiers(host_pair& p, std::size_t host, core::copy_policy chosen) {
+struct two_copiers : copiers {
+  two_copiers(core::host& h, core::copy_policy chosen) : copiers(h, 2, &std::this_thread::yield) {
     policy = chosen;
     writes = reads = {.smallest = 6000, .in_flight = 100'000};
-    for (int i = 0; i < 2; ++i)
-      lcores.push_back(std::make_unique<core::dcopy_lcore>(
-          dcopy::make_cpu_engine(core::copy_digests(p.host(host).digests())),
-          [&p, host](core::app_end& end, std::uint32_t requests) {
-            core::post(p.host(host).mailbox(), end, requests, std::this_thread::yield);
-          }));
   }
 };
 
@@ -106,12 +101,11 @@ TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[
   constexpr std::size_t connections = 2;
   host_pair p({.mtu = 4000, .make_pool = &sim::make_fallible_pool});
   {
-    copiers copies_0(p, 0, policy), copies_1(p, 1, policy);
+    two_copiers copies_0(p.host(0), policy), copies_1(p.host(1), policy);
     app_listener listener(p.host(1), 80, 128, &copies_1);
     loops threads;
-    for (core::copy_service* copies : {&copies_0, &copies_1})
-      for (const auto& lcore : static_cast<copiers*>(copies)->lcores)
-        threads.add([&lcore] { return lcore->poll() > 0; });
+    for (const core::copy_service* copies : {&copies_0, &copies_1})
+      for (const auto& lcore : copies->lcores) threads.add([&lcore] { return lcore->poll() > 0; });
     threads.add([&p] {
       p.now = p.now + duration::microseconds(5);
       return p.poll() > 0;

@@ -1,33 +1,20 @@
 // Large reads and writes that dcopy lcores copy, piece by piece and in any order.
 #include "lcore/app_stream.hpp"
 
+#include <cstdlib>
+
 #include "unit/support/connection.hpp"
+#include "unit/support/copiers.hpp"
 
 namespace nd::test {
 namespace {
 
 constexpr std::uint64_t smallest = 20'000;
 
-/// The dcopy lcores of a host, which get their turns from the test.
-struct copiers : core::copy_service {
-  copiers(host_pair& p, std::size_t host, std::size_t count) {
+/// For calls of `smallest` bytes and more.
+struct test_copiers : copiers {
+  test_copiers(host_pair& p, std::size_t count) : copiers(p.host(0), count, &std::abort) {
     writes = reads = {.smallest = smallest, .in_flight = 1 << 20};
-    for (std::size_t i = 0; i < count; ++i)
-      lcores.push_back(std::make_unique<core::dcopy_lcore>(
-          dcopy::make_cpu_engine(core::copy_digests(p.host(host).digests())),
-          [&p, host](core::app_end& end, std::uint32_t requests) {
-            post_to(p.host(host), end, requests);
-          }));
-  }
-  void run() {
-    for (const auto& lcore : lcores)
-      while (lcore->poll() > 0) continue;
-  }
-  std::uint64_t bytes() const {
-    std::uint64_t sum = 0;
-    for (const auto& lcore : lcores)
-      sum += lcore->stats().dcopy_bytes_written.value() + lcore->stats().dcopy_bytes_read.value();
-    return sum;
   }
 };
 
@@ -57,7 +44,7 @@ TEST_CASE(
     "A large write is copied by dcopy lcores, and the caller's bytes are its own again after it",
     "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 3);
+  test_copiers copies(p, 3);
   {
     dcopy_connection c(p, copies);
     std::vector<std::byte> bytes = stream_of(300'000);
@@ -82,7 +69,7 @@ TEST_CASE(
 
 TEST_CASE("What is in front of a small write may still be copied", "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 1);
+  test_copiers copies(p, 1);
   {
     dcopy_connection c(p, copies);
     const std::vector<std::byte> bytes = stream_of(60'000);
@@ -100,7 +87,7 @@ TEST_CASE("What is in front of a small write may still be copied", "[dcopy][stre
 TEST_CASE("Small writes, and more than a socket may have under way, are the caller's to copy",
           "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 1);
+  test_copiers copies(p, 1);
   copies.writes.in_flight = 40'000;
   {
     dcopy_connection c(p, copies);
@@ -119,7 +106,7 @@ TEST_CASE("Small writes, and more than a socket may have under way, are the call
 TEST_CASE("A connection that is reset while dcopy lcores copy for it frees what comes from them",
           "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 2);
+  test_copiers copies(p, 2);
   const bool stack_first = GENERATE(false, true);
   {
     dcopy_connection c(p, copies);
@@ -139,7 +126,7 @@ TEST_CASE("A connection that is reset while dcopy lcores copy for it frees what 
 TEST_CASE("A write takes no more than there are mbufs, and goes on when there are",
           "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 1);
+  test_copiers copies(p, 1);
   {
     dcopy_connection c(p, copies);
     const std::vector<std::byte> bytes = stream_of(300'000);
@@ -162,7 +149,7 @@ TEST_CASE("A write takes no more than there are mbufs, and goes on when there ar
 
 TEST_CASE("A stack that stands still bounds what waits in the response ring", "[dcopy][stream]") {
   host_pair p({.adjust = [](settings& v) { v.send_buffer = 16 << 20; }});
-  copiers copies(p, 0, 1);
+  test_copiers copies(p, 1);
   {
     dcopy_connection c(p, copies);
     const std::vector<std::byte> bytes = stream_of(8 << 20);
@@ -188,7 +175,7 @@ TEST_CASE("A stack that stands still bounds what waits in the response ring", "[
 
 TEST_CASE("A large read is copied by dcopy lcores, which free what was read", "[dcopy][stream]") {
   host_pair p;
-  copiers copies(p, 0, 2);
+  test_copiers copies(p, 2);
   const std::size_t buffer_size = GENERATE(std::size_t{30'000}, std::size_t{44'444});
   {
     dcopy_connection c(p, copies);
