@@ -199,14 +199,8 @@ void socket_impl::give_back(std::size_t bytes) noexcept {
   rt_.post(*link_, core::request_consumed);
 }
 
-/// Of a call's bytes, what it moves.
-std::size_t socket_impl::at_a_time(std::size_t bytes) const noexcept {
-  const bool bulk = link_->traffic_class != core::latency_class;
-  return bulk ? rt_.at_a_time(bytes) : bytes;
-}
-
 std::size_t socket_impl::take(std::span<std::byte> buffer) {
-  buffer = buffer.first(at_a_time(std::min(buffer.size(), available())));
+  if (is_bulk()) buffer = buffer.first(rt_.at_a_time(std::min(buffer.size(), available())));
   std::size_t n = 0;
   {
     const auto copying = rt_.metered_copy();
@@ -226,7 +220,7 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
   if (!ec && send_shut_down_) ec = errc::shut_down;
   if (ec || buffer.empty()) return 0;
   std::size_t n = 0;
-  const std::size_t most = at_a_time(buffer.size());
+  const std::size_t most = is_bulk() ? rt_.at_a_time(buffer.size()) : buffer.size();
   // What is cut short leaves the thread to the stack as well.
   const bool at_once = unacknowledged() == 0 || most < buffer.size();
   const auto done = [&] {

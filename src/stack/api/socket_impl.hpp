@@ -62,7 +62,7 @@ class socket_impl {
   std::error_code check_readable() const noexcept;
   template <class Take>
   std::size_t receive(std::error_code& ec, Take&& take);
-  std::size_t at_a_time(std::size_t bytes) const noexcept;
+  bool is_bulk() const noexcept { return link_->traffic_class != core::latency_class; }
   std::size_t take(std::span<std::byte> buffer);
   std::size_t put(std::span<const std::byte> bytes);
   std::uint32_t status() const noexcept;

@@ -133,20 +133,39 @@ bool app_stream::post(const dcopy::request& r, std::atomic<std::uint32_t>& copyi
 // --- Reading ------------------------------------------------------------------------------------
 
 std::size_t app_stream::take(std::span<std::byte> buffer) {
-  const std::size_t most = std::min<std::size_t>(buffer.size(), available());
-  const bool large =
-      environment_.copies != nullptr && worth_dcopy(most, environment_.copies->reads);
+  const copy_service* const copies = environment_.copies;
+  const bool large = copies != nullptr &&
+                     worth_dcopy(std::min<std::size_t>(buffer.size(), available()), copies->reads);
+  const std::size_t n = large ? take_pieces(buffer) : take_mbufs(buffer);
+  consumed_ += n;
+  return n;
+}
+
+std::size_t app_stream::take_mbufs(std::span<std::byte> buffer) noexcept {
   std::size_t n = 0;
-  const std::uint32_t size =
-      large ? piece_size(most, environment_.copies->lcores.size()) : largest_piece;
+  while (n < buffer.size() && next_to_read()) {
+    const auto bytes = mbuf_bytes(reading_.get()).subspan(read_offset_);
+    const std::size_t part = std::min(buffer.size() - n, bytes.size());
+    std::memcpy(&buffer[n], bytes.data(), part);
+    n += part;
+    read_offset_ += static_cast<std::uint32_t>(part);
+    if (part == bytes.size()) reading_.reset();
+  }
+  return n;
+}
+
+/// A large read. What no dcopy lcore takes, the caller copies.
+std::size_t app_stream::take_pieces(std::span<std::byte> buffer) {
+  const std::size_t most = std::min<std::size_t>(buffer.size(), available());
+  const std::uint32_t size = piece_size(most, environment_.copies->lcores.size());
+  std::size_t n = 0;
   while (n < buffer.size() && next_to_read()) {
     const dcopy::request r = take_piece(buffer.subspan(n), size);
     n += r.length;
-    if (large && post(r, link_->copying_in, environment_.copies->reads)) continue;
+    if (post(r, link_->copying_in, environment_.copies->reads)) continue;
     dcopy::copy_by_cpu(r, {});
     dcopy::free_mbufs(r);
   }
-  consumed_ += n;
   return n;
 }
 

@@ -84,6 +84,8 @@ class app_stream {
   std::size_t put_pieces(std::span<const std::byte> bytes, std::uint32_t most);
   piece make_piece(std::span<const std::byte> bytes, std::uint64_t offset, std::uint32_t most,
                    std::uint32_t size, std::size_t most_segments) const noexcept;
+  std::size_t take_mbufs(std::span<std::byte> buffer) noexcept;
+  std::size_t take_pieces(std::span<std::byte> buffer);
   bool next_to_read() noexcept;
   dcopy::request take_piece(std::span<std::byte> buffer, std::uint32_t size) noexcept;
   bool post(const dcopy::request& r, std::atomic<std::uint32_t>& copying,
