@@ -227,7 +227,7 @@ std::size_t runtime_impl::wait_for(duration most) {
   if (!inline_mode()) return wait_for_lcore(deadline);
   for (;;) {
     const std::size_t served = turn();
-    if (served > 0 || interrupted() || now() >= deadline) return served;
+    if (served > 0 || interrupted() || turned_ >= deadline) return served;
     rest(deadline);
   }
 }

@@ -27,6 +27,7 @@ std::size_t packets_of_slice(const host_config& config, std::uint16_t mtu) noexc
 host::host(const host_config& config, port& device, instant now)
     : config_(config),
       port_(device),
+      device_(device.capabilities()),
       meter_(config.cycle_clock),
       random_(config.seed),
       timers_(now),
@@ -49,7 +50,7 @@ host::host(const host_config& config, port& device, instant now)
       sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
       next_connection_((random_.next() >> 1) + received_numbers::window),
-      bulk_packets_(packets_of_slice(config, device.capabilities().mtu)),
+      bulk_packets_(packets_of_slice(config, device_.mtu)),
       latency_seen_(now - latency_memory),
       aborts_(10, 2, random_.next(), now),
       echo_replies_(100, now) {
@@ -107,7 +108,7 @@ std::size_t host::push(instant now) {
   const std::uint64_t sent_before = stats_.tx_packets.value();
   std::size_t served = 0;
   if (!mailbox_.empty()) served = serve_requests(now);
-  served += run_timers(now);
+  while (timer* t = timers_.expire(now)) served += on_timer(now, *t);
   if (!active_peers_.empty() || !active_channels_.empty()) {
     send(now);
     acknowledge(now);
@@ -140,7 +141,7 @@ instant host::next_deadline() const noexcept {
 
 std::uint16_t host::max_payload() const noexcept {
   const std::size_t trailer = config_.address.udp ? 0 : sizeof(wire::be32);
-  return static_cast<std::uint16_t>(port_.capabilities().mtu - config_.address.ip_overhead() -
+  return static_cast<std::uint16_t>(device_.mtu - config_.address.ip_overhead() -
                                     sizeof(wire::channel_header) - sizeof(wire::record_header) -
                                     trailer);
 }

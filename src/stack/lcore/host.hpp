@@ -145,7 +145,6 @@ class host {
 
   // host_receive.cpp: frames in.
   std::size_t receive(instant now);
-  void on_frames(instant now, std::span<rte_mbuf*> frames);
   void on_frame(instant now, mbuf_ptr frame);
   void on_packet(instant now, mbuf_ptr packet, const received_packet& in);
   void on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
@@ -227,7 +226,7 @@ class host {
                               peer& p);
   std::uint32_t path_payload(const peer& p, std::size_t traffic_class) const noexcept;
   void on_path_mtu(channel_entry& entry);
-  std::size_t run_timers(instant now);
+  std::size_t on_timer(instant now, timer& t);
   void on_channel_timer(instant now, channel_entry& entry);
   void settle(instant now, socket_entry& s, socket_outcome outcome);
   void finish(socket_entry& s);
@@ -240,6 +239,7 @@ class host {
   void push_records(instant now, peer& p);
   void push_class(instant now, peer::per_class& c, std::int32_t round);
   void push_reset(peer& p, const wire::record& r);
+  void queue_resets(peer& p, peer::per_class& c);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
   void acknowledge(instant now);
   frames_out& lane_of(const channel_entry& entry) noexcept {
@@ -255,6 +255,7 @@ class host {
 
   host_config config_;
   port& port_;
+  const port_capabilities& device_;
   counters stats_;
   stage_meter meter_;
   rng random_;

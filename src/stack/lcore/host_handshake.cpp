@@ -66,7 +66,7 @@ void host::on_init(instant now, const received_packet& in) {
   ++stats_.handshake_packets_received;
   wire::handshake_body body{};
   body.epoch = config_.epoch;
-  body.mtu = port_.capabilities().mtu;
+  body.mtu = device_.mtu;
   body.traffic_class = init->traffic_class;
   cookies_.bake(now, in.source_ip, *init, body);
   wire::channel_header header{};
@@ -196,7 +196,7 @@ channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_
   c.epoch = config_.epoch;
   c.first_number = config_.first_number.value_or(static_cast<std::uint32_t>(random_.next()));
   c.skip_seed = random_.next();
-  c.mtu = port_.capabilities().mtu;
+  c.mtu = device_.mtu;
   c.traffic_class = traffic_class;
   c.allow_no_checksum = config_.values.checksum == "none";
   c.ip_overhead = config_.address.ip_overhead();

@@ -187,7 +187,7 @@ void host::on_icmp(instant now, mbuf_ptr frame, const received_packet& in) {
   }
   ++stats_.icmp_echo_received;
   if (config_.kernel != nullptr && config_.kernel->has_our_address()) return;  // it answers
-  const bool fits = in.bytes.size() + sizeof(wire::ipv4_header) <= port_.capabilities().mtu;
+  const bool fits = in.bytes.size() + sizeof(wire::ipv4_header) <= device_.mtu;
   if (!fits || tx_.full() || !echo_replies_.allow(now)) {
     ++stats_.icmp_echo_limited;
     return;
@@ -210,7 +210,7 @@ void host::on_cut(instant now, const received_packet& in) {
 }
 
 void host::on_peer_mtu(instant now, const peer& p, std::uint16_t mtu) {
-  const std::uint16_t own = port_.capabilities().mtu;
+  const std::uint16_t own = device_.mtu;
   if (mtu == own) return;
   ++stats_.mtu_differs;
   events_.push(now, {.kind = event_kind::mtu_differs, .ip = p.ip, .bytes = mtu, .limit = own});

@@ -9,34 +9,25 @@ namespace nd::core {
 
 std::size_t host::receive(instant now) {
   if (device_gone_) return 0;
-  std::array<rte_mbuf*, burst> frames;
-  std::size_t urgent = 0, n = 0;
-  {
-    const stage_meter::scope in_rx(meter_, stage::rx);
-    urgent = port_.rx_urgent(now, frames);
-  }
-  if (urgent > 0) on_frames(now, std::span(frames).first(urgent));
+  const stage_meter::scope in_rx(meter_, stage::rx);
+  std::array<rte_mbuf*, 2 * burst> frames;
+  std::size_t n = port_.rx_urgent(now, std::span(frames).first(burst));
   // Who waits for these gets them now. The others' turn comes with the next call at the latest.
-  const bool sliced = serves_latency(now);
-  bulk_waited_ = sliced && !touched_.empty() && !bulk_waited_;
-  if (bulk_waited_) return urgent;
-  const std::size_t most = sliced ? std::min(bulk_packets_, burst) : burst;
-  {
-    const stage_meter::scope in_rx(meter_, stage::rx);
-    n = port_.rx_burst(now, std::span(frames).first(most));
+  const bool sliced = bulk_packets_ > 0 && (n > 0 || serves_latency(now));
+  bulk_waited_ = sliced && n > 0 && !bulk_waited_;
+  if (!bulk_waited_) {
+    const std::size_t most = sliced ? std::min(bulk_packets_, burst) : burst;
+    const std::size_t bulk = port_.rx_burst(now, std::span(frames).subspan(n, most));
+    full_bursts_ = sliced && bulk == most ? full_bursts_ + 1 : 0;
+    n += bulk;
   }
-  full_bursts_ = sliced && n == most ? full_bursts_ + 1 : 0;
-  if (n > 0) on_frames(now, std::span(frames).first(n));
-  return urgent + n;
-}
-
-void host::on_frames(instant now, std::span<rte_mbuf*> frames) {
-  for (rte_mbuf* m : frames) rte_prefetch0(rte_pktmbuf_mtod(m, void*));
-  for (rte_mbuf* m : frames) {
+  for (rte_mbuf* m : std::span(frames).first(n)) rte_prefetch0(rte_pktmbuf_mtod(m, void*));
+  for (rte_mbuf* m : std::span(frames).first(n)) {
     ++stats_.rx_packets;
     stats_.rx_bytes += m->pkt_len;
     on_frame(now, mbuf_ptr(m));
   }
+  return n;
 }
 
 void host::on_frame(instant now, mbuf_ptr frame) {
@@ -365,7 +356,7 @@ bool host::on_sync(instant now, peer& p, const wire::record_view& record) {
     settle(now, *s, socket_outcome::ok);
     return true;
   }
-  settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
+  settle(now, *s, s->sock.on_requests(now, request_close | request_abort));
   waiting->release();
   return true;
 }

@@ -24,8 +24,7 @@ void host::on_socket_request(instant now, socket_link& link, std::uint32_t reque
   if ((requests & request_connect) != 0) connect(now, link);
   if (link.traffic_class == latency_class) latency_seen_ = now;
   if (socket_entry* s = sockets_.find(link.owner)) {
-    const std::uint32_t payload = path_payload(s->owner, s->sock.traffic_class());
-    settle(now, *s, s->sock.on_requests(now, requests, payload));
+    settle(now, *s, s->sock.on_requests(now, requests));
   }
   if ((requests & request_close) != 0) link.release();  // the application's reference
 }
@@ -55,7 +54,7 @@ void host::on_listener_request(instant now, listener_link& link, std::uint32_t r
     // Nobody will accept these: a close with an application that never was.
     while (socket_link* waiting = link.accepted.pop()) {
       if (socket_entry* s = sockets_.find(waiting->owner))
-        settle(now, *s, s->sock.on_requests(now, request_close | request_abort, 0));
+        settle(now, *s, s->sock.on_requests(now, request_close | request_abort));
       waiting->release();
     }
   }
@@ -156,28 +155,22 @@ std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   return 0;
 }
 
-/// Returns how many of channels and sockets were due.
-std::size_t host::run_timers(instant now) {
+/// Returns how many of channels and sockets that was.
+std::size_t host::on_timer(instant now, timer& t) {
   const stage_meter::scope in_channel(meter_, stage::channel);
-  std::size_t due = 0;
-  while (timer* t = timers_.expire(now)) {
-    switch (t->kind()) {
-      case timer::owner_kind::channel: {
-        on_channel_timer(now, *static_cast<channel_entry*>(t->owner()));
-        ++due;
-        break;
-      }
-      case timer::owner_kind::socket: {
-        auto& entry = *static_cast<socket_entry*>(t->owner());
-        settle(now, entry, entry.sock.on_timer(now));
-        ++due;
-        break;
-      }
-      case timer::owner_kind::neighbor: on_neighbor_timer(now); break;
-      case timer::owner_kind::watch: watch(now); break;
+  switch (t.kind()) {
+    case timer::owner_kind::channel:
+      on_channel_timer(now, *static_cast<channel_entry*>(t.owner()));
+      return 1;
+    case timer::owner_kind::socket: {
+      auto& entry = *static_cast<socket_entry*>(t.owner());
+      settle(now, entry, entry.sock.on_timer(now));
+      return 1;
     }
+    case timer::owner_kind::neighbor: on_neighbor_timer(now); break;
+    case timer::owner_kind::watch: watch(now); break;
   }
-  return due;
+  return 0;
 }
 
 void host::on_channel_timer(instant now, channel_entry& entry) {

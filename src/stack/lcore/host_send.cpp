@@ -67,15 +67,19 @@ void host::push_records(instant now, peer& p) {
       if (!c.ready.empty()) open_channels(now, p, i);
       continue;
     }
-    const bool live = !p.resets.empty() && c.any_live();
-    for (channel_entry* e : c.channels)
-      for (; !p.resets.empty() && e->chan.can_queue() && (e->is_live() || !live);
-           p.resets.pop_front()) {
-        e->chan.queue(p.resets.front());
-        activate(*e);
-      }
+    if (!p.resets.empty()) queue_resets(p, c);
     push_class(now, c, (i == latency_class ? 1 : bulk_round) * max_payload());
   }
+}
+
+void host::queue_resets(peer& p, peer::per_class& c) {
+  const bool live = c.any_live();
+  for (channel_entry* e : c.channels)
+    for (; !p.resets.empty() && e->chan.can_queue() && (e->is_live() || !live);
+         p.resets.pop_front()) {
+      e->chan.queue(p.resets.front());
+      activate(*e);
+    }
 }
 
 // Deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): each ready socket gives as many bytes
@@ -148,7 +152,7 @@ void host::acknowledge(instant now) {
 
 void host::transmit(rte_mbuf* packet, const packet_route& route, frames_out& out) {
   const stage_meter::scope in_tx(meter_, stage::tx);
-  write_frame(packet, config_.address, route, port_.capabilities());
+  write_frame(packet, config_.address, route, device_);
   enqueue(packet, out);
 }
 

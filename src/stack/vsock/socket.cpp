@@ -62,9 +62,8 @@ void socket::accept(std::uint64_t peer_grant) noexcept {
   link_->status.fetch_or(socket_link::connected, std::memory_order_release);
 }
 
-socket_outcome socket::on_requests(instant now, std::uint32_t requests,
-                                   std::uint32_t max_payload) noexcept {
-  if ((requests & (request_send | request_shutdown_send | request_close)) != 0) ingest(max_payload);
+socket_outcome socket::on_requests(instant now, std::uint32_t requests) noexcept {
+  if ((requests & (request_send | request_shutdown_send | request_close)) != 0) ingest();
   if ((requests & request_shutdown_send) != 0) shut_down_send();
   if ((requests & request_shutdown_receive) != 0) receive_shut_down_ = true;
   if ((requests & request_close) != 0) {
@@ -75,7 +74,8 @@ socket_outcome socket::on_requests(instant now, std::uint32_t requests,
   return socket_outcome::ok;
 }
 
-void socket::ingest(std::uint32_t max_payload) noexcept {
+void socket::ingest() noexcept {
+  const std::uint32_t max_payload = link_->max_segment.load(std::memory_order_relaxed);
   const auto insert = [&](rte_mbuf* m) {
     segment_of(m).offset += environment_.first_offset;
     if (may_write(state_))

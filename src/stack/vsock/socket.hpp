@@ -71,8 +71,7 @@ class socket {
   /// A SYNC created this socket.
   void accept(std::uint64_t peer_grant) noexcept;
   /// Serves `requests` (bits of core::request) other than connect.
-  socket_outcome on_requests(instant now, std::uint32_t requests,
-                             std::uint32_t max_payload) noexcept;
+  socket_outcome on_requests(instant now, std::uint32_t requests) noexcept;
 
   // From the peer: one function a record type.
 
@@ -140,7 +139,7 @@ class socket {
   };
 
   void apply(socket_event event) noexcept;
-  void ingest(std::uint32_t max_payload) noexcept;
+  void ingest() noexcept;
   void on_consumed() noexcept;
   std::uint64_t consumed() const noexcept;
   socket_outcome on_close(instant now) noexcept;

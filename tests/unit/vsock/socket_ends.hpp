@@ -29,6 +29,7 @@ class socket_end {
     sock = std::make_unique<core::socket>(environment_, budget_, link_,
                                           core::socket_key{1, local, remote},
                                           wire::socket_handle{local, 1}, socket_connection);
+    sock->set_max_segment(socket_payload);
   }
   ~socket_end() {
     sock.reset();
@@ -64,9 +65,7 @@ class socket_end {
     }
     link_->consumed.store(read_);
   }
-  core::socket_outcome request(std::uint32_t what) {
-    return sock->on_requests(now, what, socket_payload);
-  }
+  core::socket_outcome request(std::uint32_t what) { return sock->on_requests(now, what); }
 
   /// Gives a record of the peer to the socket, as a host does.
   core::socket_outcome receive(const wire::record& r) {
