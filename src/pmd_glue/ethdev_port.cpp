@@ -318,7 +318,7 @@ class memif_port final : public port {
     if (!pollable_ && !linked_) redial_.poll(now);
     return pollable_;
   }
-  void on_link(instant now) {
+  [[gnu::cold]] void on_link(instant now) {
     linked_ = guard_.link_up();
     if (!linked_) return lanes_.stop();
     lanes_.start(now, inner_->has_second_lane());

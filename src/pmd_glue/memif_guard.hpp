@@ -88,7 +88,7 @@ class memif_guard {
  private:
   static constexpr std::uint64_t outside = std::numeric_limits<std::uint64_t>::max();
 
-  bool look(instant now) noexcept;
+  [[gnu::cold]] bool look(instant now) noexcept;
   bool round_is_due(instant now) const noexcept;
   bool enter(instant now) noexcept;
   void leave() noexcept;

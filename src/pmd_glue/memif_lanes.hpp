@@ -50,7 +50,7 @@ class memif_lanes {
   }
 
  private:
-  word say(instant now) noexcept;
+  [[gnu::cold]] word say(instant now) noexcept;
 
   memif_role role_;
   mac_address mac_;

@@ -43,7 +43,7 @@ class index_queue {
   void pop() noexcept { ++begin_; }
 
  private:
-  void grow() {
+  [[gnu::cold]] void grow() {
     std::vector<T> larger(slots_.size() * 2);
     for (std::uint64_t i = begin_; i != end_; ++i)
       larger[i & (larger.size() - 1)] = std::move((*this)[i]);

@@ -94,7 +94,7 @@ class ring_view {
   }
 
  private:
-  bool grow(std::uint32_t tail) noexcept {
+  [[gnu::cold]] bool grow(std::uint32_t tail) noexcept {
     detail::ring_block* const old = in_.block;
     if (old != nullptr && old->slots == capacity_) return false;
     const std::uint32_t slots = std::min(capacity_, old == nullptr ? 8 : old->slots * 8);

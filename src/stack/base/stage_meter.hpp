@@ -69,7 +69,7 @@ class stage_meter {
   }
 
  private:
-  stage enter(stage s) noexcept {
+  [[gnu::cold]] stage enter(stage s) noexcept {
     const std::uint64_t now = clock_();
     spent(current_) += now - std::exchange(since_, now);
     return std::exchange(current_, s);

@@ -172,10 +172,10 @@ class channel {
 
   wire::channel_header header_for(instant now, wire::packet_kind kind) const noexcept;
   std::size_t packet_limit() const noexcept;
-  rte_mbuf* handshake_packet(instant now, rte_mempool* pool);
-  rte_mbuf* probe_packet(instant now, rte_mempool* pool);
+  [[gnu::cold]] rte_mbuf* handshake_packet(instant now, rte_mempool* pool);
+  [[gnu::cold]] rte_mbuf* probe_packet(instant now, rte_mempool* pool);
   rte_mbuf* acknowledging_packet(instant now, wire::packet_kind kind, rte_mempool* pool);
-  rte_mbuf* ping_packet(instant now, rte_mempool* pool);
+  [[gnu::cold]] rte_mbuf* ping_packet(instant now, rte_mempool* pool);
   rte_mbuf* data_packet(instant now, rte_mempool* pool);
   rte_mbuf* in_place_packet(instant now);
   rte_mbuf* gathered_packet(instant now, rte_mempool* pool);
@@ -184,12 +184,12 @@ class channel {
   void move_to_sent(wire::record& r);
   bool append_ack_ranges(wire::packet_writer& writer, std::size_t room) const noexcept;
 
-  bool acknowledges_skipped(const wire::channel_header& header,
-                            std::span<const wire::ack_range> ranges) const noexcept;
+  [[gnu::cold]] bool acknowledges_skipped(const wire::channel_header& header,
+                                          std::span<const wire::ack_range> ranges) const noexcept;
   bool acknowledge(std::uint64_t number, instant now, record_verdicts& out);
   void detect_losses(instant now, record_verdicts& out);
   void lose(std::uint64_t number, instant now, record_verdicts& out);
-  void on_path_mtu_changed();
+  [[gnu::cold]] void on_path_mtu_changed();
   void return_queue(record_verdicts& out);
   static std::uint64_t size_of(const wire::record& r) noexcept {
     return sizeof(wire::record_header) + r.length;

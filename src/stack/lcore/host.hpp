@@ -172,45 +172,45 @@ class host {
   void learn(instant now, std::uint32_t ip, const mac_address& mac);
   void on_no_neighbor(instant now, std::uint32_t ip);
   void fail_unreachable(instant now, std::uint32_t ip);
-  void on_neighbor_timer(instant now);
+  [[gnu::cold]] void on_neighbor_timer(instant now);
   void ask_neighbors(instant now);
   bool is_waiting() const noexcept;
-  void on_arp(instant now, mbuf_ptr frame);
+  [[gnu::cold]] void on_arp(instant now, mbuf_ptr frame);
   void on_address_conflict(instant now, const mac_address& other);
   void announce();
   void send_arp(std::uint16_t operation, const mac_address& to, std::uint32_t sender_ip,
                 const mac_address& target_mac, std::uint32_t target_ip);
-  void on_icmp(instant now, mbuf_ptr frame, const received_packet& in);
-  void watch(instant now);
-  void on_cut(instant now, const received_packet& in);
+  [[gnu::cold]] void on_icmp(instant now, mbuf_ptr frame, const received_packet& in);
+  [[gnu::cold]] void watch(instant now);
+  [[gnu::cold]] void on_cut(instant now, const received_packet& in);
   void on_peer_mtu(instant now, const peer& p, std::uint16_t mtu);
   void watch_path_mtu(instant now, channel_entry& entry);
   void on_link(instant now, bool up);
   void on_device_gone(instant now);
 
   // host_handshake.cpp: channels come and go.
-  void on_init(instant now, const received_packet& in);
-  void on_cookie_echo(instant now, const received_packet& in);
-  void on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
-                           const wire::handshake_body& body);
-  void on_abort(instant now, const received_packet& in);
-  void on_close(instant now, channel_entry& entry);
-  void on_lying_peer(instant now, peer& p);
-  void answer_unknown(instant now, const received_packet& in);
+  [[gnu::cold]] void on_init(instant now, const received_packet& in);
+  [[gnu::cold]] void on_cookie_echo(instant now, const received_packet& in);
+  [[gnu::cold]] void on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
+                                         const wire::handshake_body& body);
+  [[gnu::cold]] void on_abort(instant now, const received_packet& in);
+  [[gnu::cold]] void on_close(instant now, channel_entry& entry);
+  [[gnu::cold]] void on_lying_peer(instant now, peer& p);
+  [[gnu::cold]] void answer_unknown(instant now, const received_packet& in);
   void answer(const received_packet& in, const wire::channel_header& header,
               std::span<const std::byte> body);
-  wire::packet_format handshake_format(std::uint32_t peer_ip) const noexcept;
+  [[gnu::cold]] wire::packet_format handshake_format(std::uint32_t peer_ip) const noexcept;
   packet_route route_to(std::uint32_t ip, const mac_address& mac, std::uint8_t traffic_class,
                         std::uint32_t channel) const noexcept;
   channel_entry* find_channel(std::uint32_t id) const noexcept;
   channel_entry* create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class);
-  void open_channels(instant now, peer& p, std::size_t traffic_class);
+  [[gnu::cold]] void open_channels(instant now, peer& p, std::size_t traffic_class);
   void update_peer(peer& p);
   void learn_epoch(peer& p, std::uint64_t epoch);
-  void relieve(instant now, channel_entry& entry);
+  [[gnu::cold]] void relieve(instant now, channel_entry& entry);
   static bool others_answer(instant now, const channel_entry& entry);
-  void drop_channel(instant now, channel_entry& entry);
-  void lose_peer(instant now, peer& p, errc error, bool reconnect);
+  [[gnu::cold]] void drop_channel(instant now, channel_entry& entry);
+  [[gnu::cold]] void lose_peer(instant now, peer& p, errc error, bool reconnect);
   peer* peer_of(instant now, std::uint32_t ip);
   bool forget_idle_peer(instant now);
 
@@ -225,7 +225,7 @@ class host {
   socket_entry* create_socket(socket_link& link, const socket_key& key, std::uint64_t connection,
                               peer& p);
   std::uint32_t path_payload(const peer& p, std::size_t traffic_class) const noexcept;
-  void on_path_mtu(channel_entry& entry);
+  [[gnu::cold]] void on_path_mtu(channel_entry& entry);
   std::size_t on_timer(instant now, timer& t);
   void on_channel_timer(instant now, channel_entry& entry);
   void settle(instant now, socket_entry& s, socket_outcome outcome);
@@ -238,8 +238,8 @@ class host {
   void send(instant now);
   void push_records(instant now, peer& p);
   void push_class(instant now, peer::per_class& c, std::int32_t round);
-  void push_reset(peer& p, const wire::record& r);
-  void queue_resets(peer& p, peer::per_class& c);
+  [[gnu::cold]] void push_reset(peer& p, const wire::record& r);
+  [[gnu::cold]] void queue_resets(peer& p, peer::per_class& c);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
   void acknowledge(instant now);
   frames_out& lane_of(const channel_entry& entry) noexcept {
