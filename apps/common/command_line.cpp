@@ -164,13 +164,14 @@ void add_nd_options(CLI::App& app) {
     const char* type;
     const char* help;
   };
-  constexpr std::array<row, 7> rows{
+  constexpr std::array<row, 8> rows{
       {{"--dev", "INTERFACE", "run on this kernel interface; the EAL options are chosen by it"},
        {"--ip", "A.B.C.D/N",
         "this host's address and prefix length; with --dev the interface's is taken"},
        {"--encap", "ip|udp", "what carries packets: IP protocol 19, or UDP"},
        {"--fault", "SPEC", "impair what is sent: loss=P,dup=P,reorder=P,corrupt=P,ecn=P,seed=N"},
-       {"--dcopy-lcores", "LIST", "EAL lcores that copy for large reads and writes, as 2,4-6"},
+       {"--io-lcores", "LIST", "EAL lcores that run the stack, as 2,4-6, or auto; else inline"},
+       {"--dcopy-lcores", "LIST", "EAL lcores that copy for large reads and writes, or auto"},
        {"--config", "FILE", "settings from a TOML file"},
        {"--set", "NAME=VALUE", "one setting (may be repeated); they are listed in docs/usage.md"}}};
   for (const row& r : rows) {

@@ -31,7 +31,7 @@ inline constexpr existing_eal_t existing_eal{};
 /// computes for long between calls should call poll() now and then: bytes leave, and peers hear
 /// from us, only while somebody polls.
 ///
-/// Lcore mode (setting `io_lcore`): the loop runs on an EAL lcore of its own; any thread may use
+/// Lcore mode (setting `io_lcores`): the loop runs on an EAL lcore of its own; any thread may use
 /// the runtime, and each socket may be used by one reading and one writing thread at a time.
 ///
 /// Sockets and acceptors must be destroyed before their runtime.
@@ -39,8 +39,8 @@ class runtime {
  public:
   /// Takes `prog [EAL options] -- [ND options and the app's own]`. Without "--" all options are
   /// ND's and the app's. ND options: --ip A.B.C.D/N, --encap ip|udp, --fault SPEC,
-  /// --dcopy-lcores LIST, --config FILE, --set name=value. What is neither stays, in order, in
-  /// args().
+  /// --io-lcores LIST, --dcopy-lcores LIST, --config FILE, --set name=value. What is neither stays,
+  /// in order, in args().
   ///
   /// Throws std::system_error: errc::bad_option (message says what would be right),
   /// errc::eal_failed, errc::no_device, errc::no_buffer_space.

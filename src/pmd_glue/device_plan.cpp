@@ -52,13 +52,9 @@ std::vector<unsigned> parse_cpus(std::string_view list) {
 }
 
 std::string cpu_set(const netdev& device, const machine_facts& facts) {
-  const std::vector<unsigned> near = parse_cpus(device.cpus);
-  std::vector<unsigned> chosen;
-  std::ranges::copy_if(facts.cpus, std::back_inserter(chosen),
-                       [&](unsigned cpu) { return std::ranges::find(near, cpu) != near.end(); });
-  if (chosen.empty()) chosen = facts.cpus;
   std::string text;
-  for (const unsigned cpu : chosen) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+  for (const unsigned cpu : near_cpus(device, facts))
+    text += (text.empty() ? "" : ",") + std::to_string(cpu);
   return "(" + text + ")";
 }
 
@@ -88,6 +84,14 @@ void choose_device(const netdev& d, const machine_facts& facts, bool no_pci, dev
 }
 
 }  // namespace
+
+std::vector<unsigned> near_cpus(const netdev& device, const machine_facts& facts) {
+  const std::vector<unsigned> near = parse_cpus(device.cpus);
+  std::vector<unsigned> chosen;
+  std::ranges::copy_if(facts.cpus, std::back_inserter(chosen),
+                       [&](unsigned cpu) { return std::ranges::find(near, cpu) != near.end(); });
+  return chosen.empty() ? facts.cpus : chosen;
+}
 
 device_plan plan_device(const netdev& d, const machine_facts& facts,
                         const std::vector<std::string>& by_hand, std::span<const unsigned> lcores) {

@@ -28,6 +28,9 @@ struct device_plan {
   std::vector<std::string> reasons;   ///< a line for each choice
 };
 
+/// Those of the process that are near the device; all, where that is not known.
+std::vector<unsigned> near_cpus(const netdev& device, const machine_facts& facts);
+
 /// Pure. `lcores`: what runs beside the application's, lcore 0. Arguments by hand win, each over
 /// what would be chosen for the same thing. Throws std::system_error(errc::no_device) where the
 /// interface can't be used.

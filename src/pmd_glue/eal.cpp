@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -104,6 +105,31 @@ void register_thread() noexcept {
   // Without one (all lcore ids taken) the pools work as well, only slower.
   thread_local const registration mine;
   static_cast<void>(mine);
+}
+
+std::vector<eal_lcore> eal_lcores() {
+  const auto node_of = [](unsigned id) {
+    // An lcore's own entry is that of the CPU with its number, wherever --lcores has put it.
+    const rte_cpuset_t cpus = rte_lcore_cpuset(id);
+    std::optional<int> node;
+    for (unsigned cpu = 0; cpu < RTE_MAX_LCORE; ++cpu) {
+      if (!CPU_ISSET(cpu, &cpus)) continue;
+      const auto here = static_cast<int>(rte_lcore_to_socket_id(cpu));
+      if (node.value_or(here) != here) return -1;
+      node = here;
+    }
+    return node.value_or(-1);
+  };
+  std::vector<eal_lcore> out;
+  for (unsigned id = 0; id < RTE_MAX_LCORE; ++id) {
+    if (rte_lcore_is_enabled(id) == 0) continue;
+    const bool main = id == rte_get_main_lcore();
+    out.push_back({.id = id,
+                   .node = node_of(id),
+                   .main = main,
+                   .busy = !main && rte_eal_get_lcore_state(id) != WAIT});
+  }
+  return out;
 }
 
 void launch_on_lcore(std::string_view setting, unsigned lcore, int (*loop)(void*), void* argument) {

@@ -33,6 +33,17 @@ std::string eal_refusal(const std::vector<std::string>& args, int error);
 /// Gives the calling thread an lcore id, and with it a cache of each mempool, if it has none.
 void register_thread() noexcept;
 
+struct eal_lcore {
+  unsigned id = 0;
+  int node = -1;  ///< NUMA node; -1: its CPUs are on several
+  bool main = false;
+  bool busy = false;  ///< runs something already
+
+  bool operator==(const eal_lcore&) const = default;
+};
+/// All that the EAL has, in the order of their ids.
+std::vector<eal_lcore> eal_lcores();
+
 /// Launches `loop(argument)` on an EAL lcore, which `setting` names. Throws
 /// std::system_error(errc::bad_option) where the EAL has no such lcore, or it is the main one, or
 /// it is busy.

@@ -416,6 +416,10 @@ rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
           .kept = kernel->kept};
 }
 
+int port_node(const settings& values) noexcept {
+  return rte_eth_dev_socket_id(static_cast<std::uint16_t>(values.port));
+}
+
 unsigned port_tx_held(const settings& values) {
   const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
   return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim);

@@ -29,6 +29,9 @@ inline constexpr unsigned standard_descriptors = 512;
 /// it needs their descriptors again.
 unsigned port_tx_held(const settings& values);
 
+/// NUMA node of the port's device; -1: unknown.
+int port_node(const settings& values) noexcept;
+
 /// Configures and starts the port that `values.port` names, with `rx_pool` to receive into. memif,
 /// ring and af_xdp get what they need beyond ethdev's calls. The port is stopped and closed when
 /// the object goes.

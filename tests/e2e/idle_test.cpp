@@ -42,7 +42,7 @@ TEST_CASE("an idle process leaves its core alone, and answers within a milliseco
   const std::string loop = GENERATE("inline", "lcore");
   CAPTURE(loop);
   const memif_pair pair;
-  const words loop_words = loop == "lcore" ? words{"--set", "io_lcore=1"} : words{};
+  const words loop_words = loop == "lcore" ? words{"--io-lcores", "1"} : words{};
   const std::string lcores = loop == "lcore" ? "0@(0-1),1@(0-1)" : "";
   words server_words{"--server"};
   words client_words{

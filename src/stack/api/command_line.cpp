@@ -9,8 +9,15 @@
 namespace nd::api {
 namespace {
 
-constexpr std::array<std::string_view, 7> options{"--dev",    "--ip",  "--encap",       "--fault",
-                                                  "--config", "--set", "--dcopy-lcores"};
+constexpr std::array<std::string_view, 8> options{
+    "--dev", "--ip", "--encap", "--fault", "--config", "--set", "--io-lcores", "--dcopy-lcores"};
+
+/// The setting that an option is short for.
+std::string setting_of(std::string_view option) {
+  std::string name(option.substr(2));
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
 
 }  // namespace
 
@@ -50,7 +57,7 @@ command_line parse_command_line(const std::vector<std::string>& words) {
     if (option == "--set")
       out.cfg.set(value);
     else
-      out.cfg.set(option == "--dcopy-lcores" ? "dcopy_lcores" : option.substr(2), value);
+      out.cfg.set(setting_of(option), value);
   }
   return out;
 }

@@ -13,9 +13,9 @@ struct command_line {
   std::vector<std::string> args;  ///< the program's own, behind its name
 };
 
-/// Splits `words` (without the program's name) at "--"; takes --ip, --encap, --fault, --config and
-/// --set ("--name value" or "--name=value") out of what follows it. Throws
-/// std::system_error(errc::bad_option).
+/// Splits `words` (without the program's name) at "--"; takes --dev, --ip, --encap, --fault,
+/// --io-lcores, --dcopy-lcores, --config and --set ("--name value" or "--name=value") out of what
+/// follows it. Throws std::system_error(errc::bad_option).
 command_line parse_command_line(const std::vector<std::string>& words);
 
 /// Splits at blanks; no quoting.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "api/number_list.hpp"
 #include "api/refuse.hpp"
@@ -51,11 +52,8 @@ class dcopy_lcores::runner {
   std::atomic<bool> stopping_{false};
 };
 
-dcopy_plan plan_dcopy(const settings& values) {
-  dcopy_plan plan{parse_numbers("dcopy_lcores", values.dcopy_lcores),
-                  parse_numbers("dcopy_dma", values.dcopy_dma)};
-  if (plan.lcores.size() > core::most_dcopy_lcores)
-    refuse("setting dcopy_lcores: no more than " + std::to_string(core::most_dcopy_lcores));
+dcopy_plan plan_dcopy(const settings& values, std::vector<unsigned> lcores) {
+  dcopy_plan plan{std::move(lcores), parse_numbers("dcopy_dma", values.dcopy_dma)};
   if (!plan.devices.empty() && plan.devices.size() != plan.lcores.size())
     refuse("setting dcopy_dma: " + std::to_string(plan.devices.size()) + " devices for " +
            std::to_string(plan.lcores.size()) + " lcores (setting dcopy_lcores)");

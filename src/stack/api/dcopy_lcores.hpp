@@ -16,8 +16,8 @@ struct dcopy_plan {
   std::vector<unsigned> lcores;
   std::vector<unsigned> devices;
 };
-/// From the settings. Throws std::system_error(errc::bad_option).
-dcopy_plan plan_dcopy(const settings& values);
+/// The devices are from the settings. Throws std::system_error(errc::bad_option).
+dcopy_plan plan_dcopy(const settings& values, std::vector<unsigned> lcores);
 
 class dcopy_lcores {
  public:

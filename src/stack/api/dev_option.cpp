@@ -4,7 +4,7 @@
 
 #include <system_error>
 
-#include "api/number_list.hpp"
+#include "api/lcore_plan.hpp"
 #include "api/text.hpp"
 #include "base/settings.hpp"
 #include "nd/error.hpp"
@@ -34,10 +34,10 @@ void apply_dev(config& cfg) {
   say(fmt::format("{}: {}, {}, MTU {}, driver {}{}", d.name, address, text_of(d.mac), d.mtu,
                   d.driver.empty() ? "without hardware" : d.driver,
                   d.running ? "" : ", no link yet"));
-  std::vector<unsigned> lcores = parse_numbers("dcopy_lcores", values.dcopy_lcores);
-  if (values.io_lcore >= 0) lcores.push_back(static_cast<unsigned>(values.io_lcore));
-  const pmd::device_plan plan =
-      pmd::plan_device(d, pmd::examine_machine(d), cfg.eal_args(), lcores);
+  const pmd::machine_facts machine = pmd::examine_machine(d);
+  const std::vector<unsigned> lcores =
+      lcores_to_have(parse_lcores(values), pmd::near_cpus(d, machine).size());
+  const pmd::device_plan plan = pmd::plan_device(d, machine, cfg.eal_args(), lcores);
   for (const std::string& reason : plan.reasons) say(reason);
   std::string options = "EAL options:";
   for (const std::string& option : plan.eal_args) options += " " + option;

@@ -82,7 +82,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   // All that can be refused without the EAL is refused before it starts.
   parse_ip(values_.ip, address_);
   const pmd::fault_spec fault = pmd::parse_fault_spec(values_.fault);
-  const dcopy_plan dcopy = plan_dcopy(values_);
+  const lcore_wishes wishes = parse_lcores(values_);
   address_.udp = values_.encap == "udp";
   address_.ip_protocol = static_cast<std::uint8_t>(values_.ip_protocol);
   address_.udp_port = static_cast<std::uint16_t>(values_.udp_port);
@@ -99,6 +99,11 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
     values_.port = ring_->port();
   }
   const std::uint16_t mtu = pmd::port_mtu(values_);
+  const lcore_facts lcores{pmd::eal_lcores(), pmd::port_node(values_)};
+  plan_ = plan_lcores(wishes, lcores);
+  if (plan_.io.size() > 1) refuse("setting io_lcores: no more than one lcore yet");
+  const dcopy_plan dcopy = plan_dcopy(values_, plan_.dcopy);
+  for (const std::string& line : describe_plan(plan_, lcores)) pmd::log(pmd::log_level::info, line);
   std::string suffix("-");
   suffix += std::to_string(values_.port);
   const pmd::rx_pool_needs needs = pmd::port_rx_pool_needs(values_, mtu);
@@ -142,8 +147,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
     };
     dcopy_ = std::make_unique<dcopy_lcores>(dcopy, values_, host_->digests(), *clock_, answer);
   }
-  if (!inline_mode())
-    pmd::launch_on_lcore("io_lcore", static_cast<unsigned>(values_.io_lcore), &lcore_loop, this);
+  if (!inline_mode()) pmd::launch_on_lcore("io_lcores", plan_.io.front(), &lcore_loop, this);
 }
 
 runtime_impl::~runtime_impl() {
@@ -152,7 +156,7 @@ runtime_impl::~runtime_impl() {
   } else {
     stopping_.store(true, std::memory_order_release);
     idle_->wake();
-    pmd::wait_for_lcore(static_cast<unsigned>(values_.io_lcore));
+    pmd::wait_for_lcore(plan_.io.front());
   }
   dcopy_.reset();
   host_.reset();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/dcopy_lcores.hpp"
+#include "api/lcore_plan.hpp"
 #include "base/settings.hpp"
 #include "lcore/app_stream.hpp"
 #include "lcore/host.hpp"
@@ -30,7 +31,7 @@ class runtime_impl {
   runtime_impl(const runtime_impl&) = delete;
   runtime_impl& operator=(const runtime_impl&) = delete;
 
-  bool inline_mode() const noexcept { return values_.io_lcore < 0; }
+  bool inline_mode() const noexcept { return plan_.io.empty(); }
   /// One turn in inline mode; elsewhere a pause.
   std::size_t poll();
   /// As nd::runtime::wait_for().
@@ -130,6 +131,7 @@ class runtime_impl {
   std::unique_ptr<pmd::eal> eal_;  ///< goes last
   config config_;
   settings values_;
+  lcore_plan plan_;
   std::vector<std::string> args_;
   std::optional<pmd::tsc_clock> clock_;  ///< runs from the EAL's start on
   core::host_address address_;

@@ -14,7 +14,7 @@ using clock_type = std::chrono::steady_clock;
 
 TEST_CASE("wait_for returns for what came since the thread was there last", "[wait]") {
   nd::config c;
-  c.set("ip", "10.0.0.1/24").set("ring", "waiting").set("arp_probes", "0").set("io_lcore", "1");
+  c.set("ip", "10.0.0.1/24").set("ring", "waiting").set("arp_probes", "0").set("io_lcores", "1");
   c.set("rx_mbufs", "1024").set("tx_mbufs", "1024");
   nd::runtime rt(nd::existing_eal, c);
   while (rt.wait_for(100ms) > 0) continue;

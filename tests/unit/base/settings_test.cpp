@@ -71,7 +71,7 @@ TEST_CASE("the defaults are what the table says", "[settings]") {
   CHECK(s.ip.empty());
   CHECK(s.encap == "ip");
   CHECK(s.ip_protocol == 19);
-  CHECK(s.io_lcore == -1);
+  CHECK(s.io_lcores.empty());
   CHECK(s.send_buffer == 2 << 20);
   CHECK(s.sockets == 16 << 10);
   CHECK(s.max_ack_delay == duration::microseconds(100));
@@ -83,7 +83,7 @@ TEST_CASE("values outside the bounds are told the bounds", "[settings]") {
   CHECK_THAT(refusal("udp_port", "0"), Contains("udp_port") && Contains("1 .. 65535"));
   CHECK_THAT(refusal("udp_port", "65536"), Contains("65536") && Contains("1 .. 65535"));
   CHECK_THAT(refusal("mtu", "-1"), Contains("0 .. 9000"));
-  CHECK_THAT(refusal("io_lcore", "-2"), Contains("-1 .. 127"));
+  CHECK_THAT(refusal("arp_probes", "-1"), Contains("0 .. 10"));
   CHECK_THAT(refusal("send_buffer", "4095"), Contains("4K .. 1G"));
   CHECK_THAT(refusal("send_buffer", "2G"), Contains("4K .. 1G"));
   CHECK_THAT(refusal("keepalive", "999us"), Contains("1ms .. 60s"));
