@@ -16,38 +16,18 @@
 #include "base/mbuf.hpp"
 #include "nd/error.hpp"
 #include "pmd_glue/af_xdp_port.hpp"
+#include "pmd_glue/ethdev_device.hpp"
 #include "pmd_glue/kernel_devices.hpp"
 #include "pmd_glue/log.hpp"
 #include "pmd_glue/memif_args.hpp"
 #include "pmd_glue/memif_guard.hpp"
 #include "pmd_glue/memif_lanes.hpp"
-#include "pmd_glue/steering.hpp"
 
 namespace nd::pmd {
 namespace {
 
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::no_device), message);
-}
-
-std::string describe(std::uint16_t id, const std::string& what, int error) {
-  return "ethdev port " + std::to_string(id) + ": " + what + ": " + rte_strerror(-error);
-}
-
-void check(std::uint16_t id, const char* what, int result) {
-  if (result < 0) refuse(describe(id, what, result));
-}
-
-rte_eth_dev_info info_of(std::uint16_t id) {
-  if (rte_eth_dev_is_valid_port(id) == 0) {
-    const unsigned count = rte_eth_dev_count_avail();
-    refuse("no ethdev port " + std::to_string(id) +
-           (count == 0 ? ": the EAL found no device; name one with -a PCI or --vdev=..."
-                       : ": the EAL has " + std::to_string(count) + " (setting port)"));
-  }
-  rte_eth_dev_info info{};
-  check(id, "rte_eth_dev_info_get", rte_eth_dev_info_get(id, &info));
-  return info;
 }
 
 std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
@@ -59,140 +39,51 @@ std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
   return parse_memif_vdev(text);
 }
 
-std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
-                           const rte_mempool* rx_pool) {
-  const auto wanted = static_cast<std::size_t>(values.rx_queues);
-  const auto refuse_queues = [](const std::string& why) {
-    throw std::system_error(make_error_code(errc::bad_option), "setting rx_queues: " + why);
-  };
-  if (wanted > info.max_rx_queues)
-    refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
-                  std::to_string(info.max_rx_queues));
-  const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
-  constexpr std::size_t left = 512;
-  if (wanted > 1 && held + left > rx_pool->size)
-    refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
-                  std::to_string(rx_pool->size) + ", which leaves fewer than " +
-                  std::to_string(left) + ": lower rx_descriptors, or set rx_mbufs higher");
-  return wanted;
-}
-
 /// With several queues by RSS, which are the same to all traffic, there are no lanes.
 bool wants_second_lane(const settings& values) noexcept {
   return values.class_queues == "auto" && values.rx_queues == 1;
 }
 
-/// Any ethdev.
+/// One pair of queues of a device, or all that it receives from and the first one for sending.
 class ethdev_port : public port {
  public:
-  ethdev_port(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
-              rte_mempool* rx_pool, bool second_lane = false)
-      : id_(static_cast<std::uint16_t>(values.port)),
-        rx_pool_(rx_pool),
-        sharing_(values, info, shares_with_kernel(info)) {
-    target_.queues.resize(receive_queues(values, info, rx_pool));
-    std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
-    target_.rss_types = rss_types_of(values, info);
-    target_.rss_key = rss_key_of(values, info);
-    rte_eth_conf& conf = configuration_;
-    // Some drivers are slower with any offload. Protocol 19 has no use for one, nor have 20 bytes
-    // of IPv4 header (docs/nic.md); no frame of ours has several segments.
-    if (values.encap == "udp") {
-      conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-      conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-    }
-    if (target_.queues.size() > 1 && target_.rss_types != 0) {
-      conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-      conf.rx_adv_conf.rss_conf.rss_hf = target_.rss_types;
-      if (!target_.rss_key.empty()) {
-        conf.rx_adv_conf.rss_conf.rss_key = target_.rss_key.data();
-        conf.rx_adv_conf.rss_conf.rss_key_len = static_cast<std::uint8_t>(target_.rss_key.size());
-      }
-    }
-    // memif can't be told an MTU and takes what its slots hold.
-    if (mtu <= info.max_mtu &&
-        std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
-      conf.rxmode.mtu = mtu;
-    rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
-    tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
-    set_up_queues(second_lane);
-    rte_ether_addr mac{};
-    check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
-    std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
-    capabilities_.mtu = mtu;
-    capabilities_.tx_udp_checksum = conf.txmode.offloads != 0;
-  }
-  ~ethdev_port() override {
-    sharing_.remove();
-    rte_eth_dev_stop(id_);
-    rte_eth_dev_close(id_);
-  }
-  ethdev_port(const ethdev_port&) = delete;
-  ethdev_port& operator=(const ethdev_port&) = delete;
-
-  /// While the port is stopped. The second lane has the queues behind the others.
-  void set_up_queues(bool second_lane) {
-    second_lane_ = second_lane;
-    const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
-    const auto receiving = static_cast<std::uint16_t>(queue_count() + more);
-    const auto sending = static_cast<std::uint16_t>(1 + more);
-    check(id_, "rte_eth_dev_configure",
-          rte_eth_dev_configure(id_, receiving, sending, &configuration_));
-    check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",
-          rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors_, &tx_descriptors_));
-    const auto node = static_cast<unsigned>(SOCKET_ID_ANY);
-    for (std::uint16_t queue = 0; queue < receiving; ++queue)
-      check(id_, "rte_eth_rx_queue_setup",
-            rte_eth_rx_queue_setup(id_, queue, rx_descriptors_, node, nullptr, rx_pool_));
-    for (std::uint16_t queue = 0; queue < sending; ++queue)
-      check(id_, "rte_eth_tx_queue_setup",
-            rte_eth_tx_queue_setup(id_, queue, tx_descriptors_, node, nullptr));
-  }
-  bool has_second_lane() const noexcept { return second_lane_; }
-
-  void start() {
-    check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
-    sharing_.install(target_);
-  }
+  ethdev_port(std::shared_ptr<ethdev_device> device, std::uint16_t index)
+      : device_(std::move(device)),
+        id_(device_->id()),
+        index_(index),
+        end_queue_(
+            static_cast<std::uint16_t>(device_->ports() > 1 ? index + 1 : device_->queue_count())),
+        next_queue_(index),
+        capabilities_(device_->capabilities()) {}
 
   const port_capabilities& capabilities() const noexcept override { return capabilities_; }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     std::size_t n = 0;
     // A queue that is never empty must not starve the others: each turn starts with the next one.
-    for (std::uint16_t i = 0; i < queue_count() && n < frames.size(); ++i) {
-      n += rte_eth_rx_burst(id_, first_queue_, &frames[n],
+    for (std::uint16_t i = index_; i < end_queue_ && n < frames.size(); ++i) {
+      n += rte_eth_rx_burst(id_, next_queue_, &frames[n],
                             static_cast<std::uint16_t>(frames.size() - n));
-      if (++first_queue_ >= queue_count()) first_queue_ = 0;
+      if (++next_queue_ >= end_queue_) next_queue_ = index_;
     }
-    return n + sharing_.receive_arp(now, frames.subspan(n), rx_pool_);
+    return index_ > 0 ? n : n + device_->receive_arp(now, frames.subspan(n));
   }
   std::size_t rx_urgent(instant, std::span<rte_mbuf*> frames) override {
-    if (!second_lane_) return 0;
-    return rte_eth_rx_burst(id_, queue_count(), frames.data(),
+    if (!device_->has_second_lane()) return 0;
+    return rte_eth_rx_burst(id_, end_queue_, frames.data(),
                             static_cast<std::uint16_t>(frames.size()));
   }
   std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
-    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, 0) : send(frames, 0);
+    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, index_) : send(frames, index_);
   }
   std::size_t tx_urgent(instant, std::span<rte_mbuf*> frames) override {
-    const std::uint16_t queue = second_lane_ ? 1 : 0;
+    const std::uint16_t queue = device_->has_second_lane() ? 1 : index_;
     return capabilities_.tx_udp_checksum ? prepare_and_send(frames, queue) : send(frames, queue);
   }
   void tick(instant) override {}
-  bool link_up() const noexcept override {
-    rte_eth_link link{};
-    return rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-  }
+  bool link_up() const noexcept override { return device_->link_up(); }
   std::uint64_t tx_refused() const noexcept override { return tx_refused_; }
 
- protected:
-  std::uint16_t id_;
-  rte_mempool* rx_pool_;
-
  private:
-  std::uint16_t queue_count() const noexcept {
-    return static_cast<std::uint16_t>(target_.queues.size());
-  }
   std::size_t send(std::span<rte_mbuf*> frames, std::uint16_t queue) noexcept {
     return rte_eth_tx_burst(id_, queue, frames.data(), static_cast<std::uint16_t>(frames.size()));
   }
@@ -210,18 +101,16 @@ class ethdev_port : public port {
       // Kept, it would hold up all behind it.
       rte_pktmbuf_free(frames[taken++]);
       if (tx_refused_++ == 0)
-        log(log_level::warning, describe(id_, "rte_eth_tx_prepare: a frame is dropped", -why));
+        log(log_level::warning, device_error(id_, "rte_eth_tx_prepare: a frame is dropped", -why));
     }
     return taken;
   }
 
-  nic_sharing sharing_;
-  flow_target target_;
-  rte_eth_conf configuration_{};
-  std::uint16_t rx_descriptors_ = 0;
-  std::uint16_t tx_descriptors_ = 0;
-  bool second_lane_ = false;
-  std::uint16_t first_queue_ = 0;  ///< of the next rx_burst
+  std::shared_ptr<ethdev_device> device_;
+  std::uint16_t id_;
+  std::uint16_t index_;       ///< of the first queue, and the one for sending
+  std::uint16_t end_queue_;   ///< behind the last that it receives from
+  std::uint16_t next_queue_;  ///< of the next rx_burst
   port_capabilities capabilities_;
   std::uint64_t tx_refused_ = 0;
 };
@@ -230,7 +119,8 @@ class ethdev_port : public port {
 /// application's writes cannot use up.
 class ring_port final : public ethdev_port {
  public:
-  using ethdev_port::ethdev_port;
+  explicit ring_port(std::shared_ptr<ethdev_device> device)
+      : ethdev_port(device, 0), rx_pool_(device->rx_pool()) {}
 
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
     return send_copies(frames, [&](auto copies) { return ethdev_port::tx_burst(now, copies); });
@@ -254,6 +144,8 @@ class ring_port final : public ethdev_port {
     rte_pktmbuf_free_bulk(&copies[sent], static_cast<unsigned>(n - sent));
     return sent;
   }
+
+  rte_mempool* rx_pool_;
 };
 
 /// net_memif, safe against the other process's death (memif_guard.hpp).
@@ -262,19 +154,21 @@ class memif_port final : public port {
   memif_port(const settings& values, const rte_eth_dev_info& info, const memif_args& arguments,
              std::uint16_t mtu, rte_mempool* rx_pool)
       : mend_(arguments),
-        inner_(
-            std::make_unique<ethdev_port>(values, info, mtu, rx_pool, wants_second_lane(values))),
+        device_(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, 1,
+                                                wants_second_lane(values))),
+        inner_(std::in_place, device_, std::uint16_t{0}),
         guard_(static_cast<std::uint16_t>(values.port)),
         redial_(static_cast<std::uint16_t>(values.port), arguments, false,
                 [this] { return set_up_redial(); }),
         lanes_(arguments.role, inner_->capabilities().mac, rx_pool),
         wants_lanes_(wants_second_lane(values)) {
-    if (arguments.role == memif_role::server) inner_->start();  // a client is started by redial_
+    if (arguments.role == memif_role::server) device_->start();  // a client is started by redial_
   }
   ~memif_port() override {
     guard_.release();
     const interrupt_pause quiet;
     inner_.reset();
+    device_.reset();
   }
 
   const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
@@ -321,14 +215,14 @@ class memif_port final : public port {
   [[gnu::cold]] void on_link(instant now) {
     linked_ = guard_.link_up();
     if (!linked_) return lanes_.stop();
-    lanes_.start(now, inner_->has_second_lane());
+    lanes_.start(now, device_->has_second_lane());
     dials_ = 0;
   }
   /// A server with one pair of queues refuses a client with two: each second try is with one.
   bool set_up_redial() {
     const bool second = wants_lanes_ && dials_++ % 2 == 0;
     try {
-      if (second != inner_->has_second_lane()) inner_->set_up_queues(second);
+      if (second != device_->has_second_lane()) device_->set_up_queues(second);
       return true;
     } catch (const std::system_error& error) {
       log(log_level::warning, error.what());
@@ -341,7 +235,8 @@ class memif_port final : public port {
   }
 
   memif_listener_mend mend_;
-  std::unique_ptr<ethdev_port> inner_;
+  std::shared_ptr<ethdev_device> device_;
+  std::optional<ethdev_port> inner_;
   memif_guard guard_;
   memif_redial redial_;
   memif_lanes lanes_;
@@ -351,17 +246,30 @@ class memif_port final : public port {
   bool pollable_ = false;
 };
 
-template <class Port>
-std::unique_ptr<port> started(std::unique_ptr<Port> p) {
-  p->start();
-  return p;
+std::shared_ptr<ethdev_device> started(std::shared_ptr<ethdev_device> device) {
+  device->start();
+  return device;
+}
+
+/// Why the io lcores of a host get one port between them; empty: each gets a pair of queues.
+std::string why_one_port(const settings& values, const rte_eth_dev_info& info, unsigned lcores) {
+  const unsigned pairs = std::min(info.max_rx_queues, info.max_tx_queues);
+  if (memif_of(info)) return "memif is polled by one thread";
+  if (kernel_device_of(info) || std::string_view(info.driver_name) == "net_tap")
+    return "interfaces of the kernel are polled by one thread";
+  if (std::string_view(info.driver_name) == "net_ring") return "ring is polled by one thread";
+  if (pairs < lcores)
+    return "the device has " + std::to_string(pairs) + " pair" + (pairs == 1 ? "" : "s") +
+           " of queues";
+  if (rss_types_of(values, info) == 0) return "the device has no RSS for encap=" + values.encap;
+  return "";
 }
 
 }  // namespace
 
 std::uint16_t port_mtu(const settings& values) {
   const auto id = static_cast<std::uint16_t>(values.port);
-  const rte_eth_dev_info info = info_of(id);
+  const rte_eth_dev_info info = device_info(id);
   std::uint16_t largest = 0;
   if (const auto memif = memif_of(info)) {
     // Frames that take more than one slot are not safe to send (memif_guard.hpp's tests).
@@ -375,7 +283,8 @@ std::uint16_t port_mtu(const settings& values) {
         std::min({std::uint32_t{info.max_mtu}, frame - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN,
                   std::uint32_t{9000}}));
   } else {
-    check(id, "rte_eth_dev_get_mtu", rte_eth_dev_get_mtu(id, &largest));
+    if (const int result = rte_eth_dev_get_mtu(id, &largest); result < 0)
+      refuse(device_error(id, "rte_eth_dev_get_mtu", result));
   }
   if (values.mtu == 0) return std::min<std::uint16_t>(largest, 9000);
   if (values.mtu < 576 || values.mtu > largest) {
@@ -397,14 +306,20 @@ unsigned descriptors_at_most(std::int64_t wanted, const rte_eth_desc_lim& limit)
 
 }  // namespace
 
-rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu) {
-  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
+unsigned count_ports(const settings& values, unsigned lcores) {
+  if (lcores < 2) return 1;
+  const auto id = static_cast<std::uint16_t>(values.port);
+  return why_one_port(values, device_info(id), lcores).empty() ? lcores : 1;
+}
+
+rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu, unsigned ports) {
+  const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
   const auto kernel = kernel_device_of(info);
   if (!kernel) {
     // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
     const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
     const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings *
-                          static_cast<unsigned>(values.rx_queues);
+                          (ports > 1 ? ports : static_cast<unsigned>(values.rx_queues));
     return {.data_room = rx_data_room(mtu),
             .reserved = std::max(held, standard_descriptors) - standard_descriptors};
   }
@@ -420,21 +335,40 @@ int port_node(const settings& values) noexcept {
   return rte_eth_dev_socket_id(static_cast<std::uint16_t>(values.port));
 }
 
-unsigned port_tx_held(const settings& values) {
-  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
-  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim);
+unsigned port_tx_held(const settings& values, unsigned ports) {
+  const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
+  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim) * ports;
 }
 
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
-  const rte_eth_dev_info info = info_of(static_cast<std::uint16_t>(values.port));
-  if (const auto memif = memif_of(info))
-    return std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool);
-  if (std::string_view(info.driver_name) == "net_ring")
-    return started(std::make_unique<ring_port>(
-        values, info, mtu, rx_pool,
-        wants_second_lane(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1));
-  if (const auto kernel = kernel_device_of(info);
-      kernel && kernel->made_by == kernel_device::driver::af_xdp) {
+  return std::move(open_ports(values, mtu, rx_pool, 1).front());
+}
+
+std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint16_t mtu,
+                                              rte_mempool* rx_pool, unsigned lcores,
+                                              std::optional<rss_facts>* rss) {
+  if (rss != nullptr) rss->reset();
+  const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
+  std::vector<std::unique_ptr<port>> out;
+  unsigned ports = 1;
+  if (lcores > 1) {
+    const std::string why = why_one_port(values, info, lcores);
+    if (why.empty())
+      ports = lcores;
+    else
+      log(log_level::notice, "ethdev port " + std::to_string(values.port) + " (" +
+                                 info.driver_name + "): " + why + ": the first of " +
+                                 std::to_string(lcores) + " io lcores polls it for all");
+  }
+  if (const auto memif = memif_of(info)) {
+    out.push_back(std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool));
+  } else if (std::string_view(info.driver_name) == "net_ring") {
+    const bool lane =
+        wants_second_lane(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1;
+    out.push_back(std::make_unique<ring_port>(
+        started(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, 1, lane))));
+  } else if (const auto kernel = kernel_device_of(info);
+             kernel && kernel->made_by == kernel_device::driver::af_xdp) {
     if (rx_pool->nb_mem_chunks != 1)
       refuse(
           "net_af_xdp needs a receive pool in one piece of memory: more memory (-m), or "
@@ -442,10 +376,18 @@ std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_m
     settings rings = values;  // powers of two
     rings.rx_descriptors =
         static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(values.rx_descriptors)));
-    return make_af_xdp_port(started(std::make_unique<ethdev_port>(rings, info, mtu, rx_pool)),
-                            values, info.if_index, rx_pool);
+    auto inner = std::make_unique<ethdev_port>(
+        started(std::make_shared<ethdev_device>(rings, info, mtu, rx_pool, 1, false)),
+        std::uint16_t{0});
+    out.push_back(make_af_xdp_port(std::move(inner), values, info.if_index, rx_pool));
+  } else {
+    const auto device =
+        started(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, ports, false));
+    if (rss != nullptr && ports > 1) *rss = device->rss();
+    for (std::uint16_t i = 0; i < ports; ++i)
+      out.push_back(std::make_unique<ethdev_port>(device, i));
   }
-  return started(std::make_unique<ethdev_port>(values, info, mtu, rx_pool));
+  return out;
 }
 
 }  // namespace nd::pmd

@@ -6,7 +6,6 @@
 #include <rte_flow_driver.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
-#include <rte_thash.h>
 #include <rte_udp.h>
 
 #include <algorithm>
@@ -19,7 +18,6 @@ namespace {
 
 constexpr std::size_t ip_at = sizeof(rte_ether_hdr);
 constexpr std::size_t l4_at = ip_at + sizeof(rte_ipv4_hdr);
-constexpr std::uint16_t reta_size = 128;
 
 // Another than the one that most drivers have.
 constexpr std::uint8_t own_key_byte(std::size_t i) noexcept {
@@ -30,24 +28,6 @@ constexpr std::uint8_t own_key_byte(std::size_t i) noexcept {
 std::map<std::string, fake_nic*>& being_plugged() {
   static std::map<std::string, fake_nic*> nics;
   return nics;
-}
-
-template <class T>
-T load(std::span<const std::byte> bytes, std::size_t at) {
-  T out;
-  REQUIRE(bytes.size() >= at + sizeof out);
-  std::memcpy(&out, bytes.data() + at, sizeof out);
-  return out;
-}
-
-bool is_ipv4(std::span<const std::byte> frame) {
-  return frame.size() >= l4_at &&
-         load<rte_ether_hdr>(frame, 0).ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
-}
-
-bool is_udp(std::span<const std::byte> frame) {
-  return is_ipv4(frame) && frame.size() >= l4_at + sizeof(rte_udp_hdr) &&
-         load<rte_ipv4_hdr>(frame, ip_at).next_proto_id == IPPROTO_UDP;
 }
 
 std::string dotted(rte_be32_t ip) {
@@ -80,6 +60,12 @@ struct fake_nic::driver {
       nic.rss_key_.assign(rss.rss_key, rss.rss_key + rss.rss_key_len);
     }
     nic.queues_ = std::vector<receive_queue>(dev->data->nb_rx_queues);
+    nic.senders_ = std::vector<send_queue>(dev->data->nb_tx_queues);
+    nic.reta_.resize(nic.traits_.reta_size);
+    for (unsigned i = 0; i < nic.reta_.size(); ++i) {
+      const unsigned e = nic.traits_.reta_entry ? nic.traits_.reta_entry(i) : i;
+      nic.reta_[i] = static_cast<std::uint16_t>(e % dev->data->nb_rx_queues);
+    }
     return 0;
   }
   static int start(rte_eth_dev* dev) {
@@ -111,13 +97,13 @@ struct fake_nic::driver {
     info->max_mtu = traits.max_mtu;
     info->max_rx_pktlen = traits.max_mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
     info->max_rx_queues = traits.max_rx_queues;
-    info->max_tx_queues = traits.max_rx_queues;
+    info->max_tx_queues = traits.max_tx_queues;
     info->max_mac_addrs = 1;
     info->rx_offload_capa = traits.rx_offloads;
     info->tx_offload_capa = traits.tx_offloads;
     info->flow_type_rss_offloads = traits.rss_types;
     info->hash_key_size = traits.rss_key_size;
-    info->reta_size = reta_size;
+    info->reta_size = traits.reta_size;
     info->rx_desc_lim = traits.rx_descriptors;
     info->tx_desc_lim = traits.rx_descriptors;
     return 0;
@@ -139,7 +125,28 @@ struct fake_nic::driver {
   }
   static int tx_setup(rte_eth_dev* dev, std::uint16_t queue, std::uint16_t, unsigned,
                       const rte_eth_txconf*) {
-    dev->data->tx_queues[queue] = &of(dev);
+    send_queue& q = of(dev).senders_.at(queue);
+    q.nic = &of(dev);
+    dev->data->tx_queues[queue] = &q;
+    return 0;
+  }
+  static int hash_conf(rte_eth_dev* dev, rte_eth_rss_conf* conf) {
+    const fake_nic& nic = of(dev);
+    conf->rss_hf = (nic.conf_.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) != 0 ? nic.rss_types() : 0;
+    if (conf->rss_key != nullptr) {
+      if (conf->rss_key_len < nic.rss_key_.size()) return -EINVAL;
+      std::ranges::copy(nic.rss_key_, conf->rss_key);
+    }
+    return 0;
+  }
+  static int reta_query(rte_eth_dev* dev, rte_eth_rss_reta_entry64* groups, std::uint16_t size) {
+    const fake_nic& nic = of(dev);
+    if (size != nic.reta_.size()) return -EINVAL;
+    for (unsigned i = 0; i < size; ++i) {
+      rte_eth_rss_reta_entry64& g = groups[i / RTE_ETH_RETA_GROUP_SIZE];
+      const unsigned at = i % RTE_ETH_RETA_GROUP_SIZE;
+      if ((g.mask >> at & 1) != 0) g.reta[at] = nic.reta_[i];
+    }
     return 0;
   }
   static int mtu_set(rte_eth_dev* dev, std::uint16_t mtu) {
@@ -164,8 +171,10 @@ struct fake_nic::driver {
     return n;
   }
   static std::uint16_t tx_burst(void* queue, rte_mbuf** frames, std::uint16_t count) {
-    fake_nic& nic = *static_cast<fake_nic*>(queue);
+    auto& q = *static_cast<send_queue*>(queue);
+    fake_nic& nic = *q.nic;
     count = std::min(count, nic.traits_.tx_room);
+    q.sent += count;
     for (std::uint16_t i = 0; i < count; ++i) nic.transmit(frames[i]);
     return count;
   }
@@ -240,6 +249,8 @@ struct fake_nic::driver {
       o.mtu_set = mtu_set;
       o.link_update = link_update;
       o.flow_ops_get = flow_ops;
+      o.rss_hash_conf_get = hash_conf;
+      o.reta_query = reta_query;
       return o;
     }();
     const auto plugged = being_plugged().find(rte_vdev_device_name(dev));
@@ -256,7 +267,7 @@ struct fake_nic::driver {
     port->rx_pkt_burst = rx_burst;
     port->tx_pkt_burst = tx_burst;
     port->tx_pkt_prepare = [](void* queue, rte_mbuf** frames, std::uint16_t count) {
-      return static_cast<fake_nic*>(queue)->prepare(frames, count);
+      return static_cast<send_queue*>(queue)->nic->prepare(frames, count);
     };
     rte_eth_dev_probing_finish(port);
     return 0;
@@ -397,76 +408,6 @@ const char* fake_nic::parse_action(const rte_flow_action& action, rule& out) con
   for (const std::uint16_t q : out.queues)
     if (q >= queues_.size() || queues_[q].pool == nullptr) return "no such queue";
   return nullptr;
-}
-
-std::uint16_t fake_nic::spread(std::span<const std::byte> frame,
-                               std::span<const std::uint16_t> queues, std::uint64_t types,
-                               std::span<const std::uint8_t> key) const {
-  if (queues.size() == 1 || !is_ipv4(frame)) return queues[0];
-  const auto ip = load<rte_ipv4_hdr>(frame, ip_at);
-  rte_ipv4_tuple tuple{};
-  tuple.src_addr = rte_be_to_cpu_32(ip.src_addr);
-  tuple.dst_addr = rte_be_to_cpu_32(ip.dst_addr);
-  std::uint32_t words = 0;
-  if (is_udp(frame) && (types & RTE_ETH_RSS_NONFRAG_IPV4_UDP) != 0) {
-    const auto udp = load<rte_udp_hdr>(frame, l4_at);
-    tuple.sport = rte_be_to_cpu_16(udp.src_port);
-    tuple.dport = rte_be_to_cpu_16(udp.dst_port);
-    words = RTE_THASH_V4_L4_LEN;
-  } else if ((types & RTE_ETH_RSS_IPV4) != 0) {
-    words = RTE_THASH_V4_L3_LEN;
-  }
-  if (words == 0) return queues[0];
-  std::array<std::uint32_t, RTE_THASH_V4_L4_LEN> input{};
-  std::memcpy(input.data(), &tuple, sizeof input);
-  const std::uint32_t hash = rte_softrss(input.data(), words, key.data());
-  return queues[hash % reta_size % queues.size()];
-}
-
-fake_nic::fate fake_nic::inject(std::span<const std::byte> frame, bool damaged) {
-  if (!started_ || !link_up_) return {};
-  for (const rule& r : rules_) {
-    const bool matches = std::ranges::all_of(r.bytes, [frame](const byte_match& b) {
-      return b.offset < frame.size() &&
-             ((static_cast<std::uint8_t>(frame[b.offset]) ^ b.value) & b.mask) == 0;
-    });
-    if (matches) return deliver(frame, spread(frame, r.queues, r.rss_types, r.rss_key), damaged);
-  }
-  const auto to = load<rte_ether_hdr>(frame, 0).dst_addr;
-  const bool ours = std::ranges::equal(to.addr_bytes, mac_) || rte_is_broadcast_ether_addr(&to);
-  if (isolated_ || !ours) {
-    ++frames_to_kernel_;
-    return {.to = fate::kernel};
-  }
-  std::vector<std::uint16_t> all(queues_.size());
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::uint16_t>(i);
-  const bool rss = (conf_.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) != 0;
-  return deliver(frame, rss ? spread(frame, all, rss_types(), rss_key_) : all[0], damaged);
-}
-
-fake_nic::fate fake_nic::deliver(std::span<const std::byte> frame, std::uint16_t queue,
-                                 bool damaged) {
-  receive_queue& q = queues_[queue];
-  if (frame.size() > sizeof(rte_ether_hdr) + mtu_ || q.frames.size() >= q.descriptors) return {};
-  rte_mbuf* m = rte_pktmbuf_alloc(q.pool);
-  if (m == nullptr) return {};
-  m->port = port_id_;
-  char* data = rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size()));
-  REQUIRE(data != nullptr);
-  std::memcpy(data, frame.data(), frame.size());
-  if ((rx_offloads() & RTE_ETH_RX_OFFLOAD_UDP_CKSUM) != 0 && is_udp(frame)) {
-    const auto* ip = rte_pktmbuf_mtod_offset(m, const rte_ipv4_hdr*, ip_at);
-    const auto* udp = rte_pktmbuf_mtod_offset(m, const rte_udp_hdr*, l4_at);
-    // Over a right checksum the sum is all ones.
-    const bool good = !damaged && rte_ipv4_udptcp_cksum(ip, udp) == 0xffff;
-    const bool open = traits_.virtual_wire && udp->dgram_cksum == rte_ipv4_phdr_cksum(ip, 0);
-    // As some devices do: a datagram without a checksum counts as bad.
-    m->ol_flags |= open                            ? RTE_MBUF_F_RX_L4_CKSUM_NONE
-                   : good && udp->dgram_cksum != 0 ? RTE_MBUF_F_RX_L4_CKSUM_GOOD
-                                                   : RTE_MBUF_F_RX_L4_CKSUM_BAD;
-  }
-  q.frames.push_back(m);
-  return {.to = fate::queue, .index = queue};
 }
 
 }  // namespace nd::test

@@ -24,11 +24,15 @@ namespace nd::test {
 /// What the device is like. Set before the port is configured.
 struct fake_nic_traits {
   std::uint16_t max_rx_queues = 8;
+  std::uint16_t max_tx_queues = 8;
   std::uint16_t max_mtu = 9000;
   std::uint64_t rx_offloads = RTE_ETH_RX_OFFLOAD_UDP_CKSUM | RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   std::uint64_t tx_offloads = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
   std::uint64_t rss_types = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_UDP;
   std::uint8_t rss_key_size = 40;
+  std::uint16_t reta_size = 128;
+  /// What fills the table, modulo the number of queues; none: 0, 1, 2, ...
+  std::function<unsigned(unsigned)> reta_entry = nullptr;
   rte_eth_desc_lim rx_descriptors{4096, 64, 8, 0, 0};
   unsigned interface = 0;      ///< the kernel's, as mlx5 has one
   bool has_flow_rules = true;  ///< false: no rte_flow at all
@@ -86,6 +90,12 @@ class fake_nic {
   std::uint16_t rx_descriptors(std::uint16_t queue) const { return queues_.at(queue).descriptors; }
   std::uint16_t queue_count() const noexcept { return static_cast<std::uint16_t>(queues_.size()); }
 
+  /// Frames sent on a queue.
+  std::uint64_t sent_on(std::uint16_t queue) const { return senders_.at(queue).sent; }
+  std::uint16_t send_queue_count() const noexcept {
+    return static_cast<std::uint16_t>(senders_.size());
+  }
+
   /// How often the driver was asked to look at frames before they are sent.
   std::uint64_t prepares() const noexcept { return prepares_; }
   /// Frames whose checksum this device filled in.
@@ -100,6 +110,10 @@ class fake_nic {
     std::uint16_t descriptors = 0;
     std::deque<rte_mbuf*> frames;
     fake_nic* nic = nullptr;
+  };
+  struct send_queue {
+    fake_nic* nic = nullptr;
+    std::uint64_t sent = 0;
   };
   /// Bytes that a frame must have, from `offset` on.
   struct byte_match {
@@ -120,7 +134,8 @@ class fake_nic {
   const char* parse_items(const rte_flow_item* items, rule& out) const;
   const char* parse_action(const rte_flow_action& action, rule& out) const;
   std::uint16_t spread(std::span<const std::byte> frame, std::span<const std::uint16_t> queues,
-                       std::uint64_t types, std::span<const std::uint8_t> key) const;
+                       std::uint64_t types, std::span<const std::uint8_t> key,
+                       std::span<const std::uint16_t> reta) const;
   fate deliver(std::span<const std::byte> frame, std::uint16_t queue, bool damaged);
   std::uint16_t prepare(rte_mbuf** frames, std::uint16_t count);
   void transmit(rte_mbuf* m);
@@ -134,6 +149,8 @@ class fake_nic {
   std::vector<std::uint8_t> rss_key_;
   std::uint16_t mtu_ = 1500;
   std::vector<receive_queue> queues_;
+  std::vector<send_queue> senders_;
+  std::vector<std::uint16_t> reta_;
   std::list<rule> rules_;  // each an rte_flow
   std::vector<std::string> refused_;
   std::vector<std::string> violations_;

@@ -1,0 +1,137 @@
+#include "pmd_glue/ethdev_device.hpp"
+
+#include <rte_errno.h>
+
+#include <algorithm>
+#include <numeric>
+#include <system_error>
+
+#include "nd/error.hpp"
+
+namespace nd::pmd {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::system_error(make_error_code(errc::no_device), message);
+}
+
+void check(std::uint16_t id, const char* what, int result) {
+  if (result < 0) refuse(device_error(id, what, result));
+}
+
+std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
+                           const rte_mempool* rx_pool, unsigned ports) {
+  const std::size_t wanted = ports > 1 ? ports : static_cast<std::size_t>(values.rx_queues);
+  const auto refuse_queues = [](const std::string& why) {
+    throw std::system_error(make_error_code(errc::bad_option), "setting rx_queues: " + why);
+  };
+  if (wanted > info.max_rx_queues)
+    refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
+                  std::to_string(info.max_rx_queues));
+  const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
+  constexpr std::size_t left = 512;
+  if (wanted > 1 && held + left > rx_pool->size)
+    refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
+                  std::to_string(rx_pool->size) + ", which leaves fewer than " +
+                  std::to_string(left) + ": lower rx_descriptors, or set rx_mbufs higher");
+  return wanted;
+}
+
+}  // namespace
+
+std::string device_error(std::uint16_t id, const std::string& what, int error) {
+  return "ethdev port " + std::to_string(id) + ": " + what + ": " + rte_strerror(-error);
+}
+
+rte_eth_dev_info device_info(std::uint16_t id) {
+  if (rte_eth_dev_is_valid_port(id) == 0) {
+    const unsigned count = rte_eth_dev_count_avail();
+    refuse("no ethdev port " + std::to_string(id) +
+           (count == 0 ? ": the EAL found no device; name one with -a PCI or --vdev=..."
+                       : ": the EAL has " + std::to_string(count) + " (setting port)"));
+  }
+  rte_eth_dev_info info{};
+  check(id, "rte_eth_dev_info_get", rte_eth_dev_info_get(id, &info));
+  return info;
+}
+
+ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& info,
+                             std::uint16_t mtu, rte_mempool* rx_pool, unsigned ports,
+                             bool second_lane)
+    : id_(static_cast<std::uint16_t>(values.port)),
+      rx_pool_(rx_pool),
+      ports_(static_cast<std::uint16_t>(ports)),
+      sharing_(values, info, shares_with_kernel(info)) {
+  target_.queues.resize(receive_queues(values, info, rx_pool, ports));
+  std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
+  target_.rss_types = rss_types_of(values, info);
+  target_.rss_key = rss_key_of(values, info);
+  rte_eth_conf& conf = configuration_;
+  // Some drivers are slower with any offload. Protocol 19 has no use for one, nor have 20 bytes
+  // of IPv4 header (docs/nic.md); no frame of ours has several segments.
+  if (values.encap == "udp") {
+    conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+  }
+  if (target_.queues.size() > 1 && target_.rss_types != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = target_.rss_types;
+    if (!target_.rss_key.empty()) {
+      conf.rx_adv_conf.rss_conf.rss_key = target_.rss_key.data();
+      conf.rx_adv_conf.rss_conf.rss_key_len = static_cast<std::uint8_t>(target_.rss_key.size());
+    }
+  }
+  // memif can't be told an MTU and takes what its slots hold.
+  if (mtu <= info.max_mtu &&
+      std::uint32_t{mtu} + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info.max_rx_pktlen)
+    conf.rxmode.mtu = mtu;
+  rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
+  tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
+  set_up_queues(second_lane);
+  rte_ether_addr mac{};
+  check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
+  std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
+  capabilities_.mtu = mtu;
+  capabilities_.tx_udp_checksum = conf.txmode.offloads != 0;
+}
+
+ethdev_device::~ethdev_device() {
+  sharing_.remove();
+  rte_eth_dev_stop(id_);
+  rte_eth_dev_close(id_);
+}
+
+void ethdev_device::set_up_queues(bool second_lane) {
+  second_lane_ = second_lane;
+  const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
+  const auto receiving = static_cast<std::uint16_t>(queue_count() + more);
+  const auto sending = static_cast<std::uint16_t>(ports_ + more);
+  check(id_, "rte_eth_dev_configure",
+        rte_eth_dev_configure(id_, receiving, sending, &configuration_));
+  check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",
+        rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors_, &tx_descriptors_));
+  const auto node = static_cast<unsigned>(SOCKET_ID_ANY);
+  for (std::uint16_t queue = 0; queue < receiving; ++queue)
+    check(id_, "rte_eth_rx_queue_setup",
+          rte_eth_rx_queue_setup(id_, queue, rx_descriptors_, node, nullptr, rx_pool_));
+  for (std::uint16_t queue = 0; queue < sending; ++queue)
+    check(id_, "rte_eth_tx_queue_setup",
+          rte_eth_tx_queue_setup(id_, queue, tx_descriptors_, node, nullptr));
+}
+
+void ethdev_device::start() {
+  check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
+  sharing_.install(target_);
+}
+
+/// Drivers need not bear two threads that ask at once: the second takes the last answer.
+bool ethdev_device::link_up() const noexcept {
+  if (const std::unique_lock lock(asking_, std::try_to_lock); lock) {
+    rte_eth_link link{};
+    link_up_.store(rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP,
+                   std::memory_order_relaxed);
+  }
+  return link_up_.load(std::memory_order_relaxed);
+}
+
+}  // namespace nd::pmd

@@ -1,0 +1,73 @@
+// An ethdev, configured by what it says it can do: started, stopped and closed once, however many
+// ports poll its queues.
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/port.hpp"
+#include "base/settings.hpp"
+#include "pmd_glue/rss_steering.hpp"
+#include "pmd_glue/steering.hpp"
+
+namespace nd::pmd {
+
+/// What the device says of itself. Throws std::system_error(errc::no_device).
+rte_eth_dev_info device_info(std::uint16_t id);
+/// "ethdev port ID: WHAT: ERROR", of a negative errno.
+std::string device_error(std::uint16_t id, const std::string& what, int error);
+
+class ethdev_device {
+ public:
+  /// For one port, which polls all receive queues, or for several with a pair of queues each.
+  /// Throws std::system_error(errc::no_device, errc::bad_option).
+  ethdev_device(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
+                rte_mempool* rx_pool, unsigned ports, bool second_lane);
+  ~ethdev_device();
+  ethdev_device(const ethdev_device&) = delete;
+  ethdev_device& operator=(const ethdev_device&) = delete;
+
+  /// While the device is stopped. The second lane has the queues behind the others.
+  void set_up_queues(bool second_lane);
+  void start();
+
+  std::uint16_t id() const noexcept { return id_; }
+  rte_mempool* rx_pool() const noexcept { return rx_pool_; }
+  std::uint16_t ports() const noexcept { return ports_; }
+  bool has_second_lane() const noexcept { return second_lane_; }
+  /// For receiving, without the second lane's.
+  std::uint16_t queue_count() const noexcept {
+    return static_cast<std::uint16_t>(target_.queues.size());
+  }
+  const port_capabilities& capabilities() const noexcept { return capabilities_; }
+  /// Any thread.
+  bool link_up() const noexcept;
+  /// After start(): how frames come to the queues. nullopt: not known, as where flow rules do it.
+  std::optional<rss_facts> rss() const { return sharing_.isolated() ? std::nullopt : ask_rss(id_); }
+  /// One thread.
+  std::size_t receive_arp(instant now, std::span<rte_mbuf*> frames) noexcept {
+    return sharing_.receive_arp(now, frames, rx_pool_);
+  }
+
+ private:
+  std::uint16_t id_;
+  rte_mempool* rx_pool_;
+  std::uint16_t ports_;
+  nic_sharing sharing_;
+  flow_target target_;
+  rte_eth_conf configuration_{};
+  std::uint16_t rx_descriptors_ = 0;
+  std::uint16_t tx_descriptors_ = 0;
+  bool second_lane_ = false;
+  port_capabilities capabilities_;
+  mutable std::mutex asking_;  ///< the driver for its link
+  mutable std::atomic<bool> link_up_{false};
+};
+
+}  // namespace nd::pmd
