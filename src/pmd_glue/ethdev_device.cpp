@@ -66,6 +66,7 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
   std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
   target_.rss_types = rss_types_of(values, info);
   target_.rss_key = rss_key_of(values, info);
+  target_.by_lcore = ports > 1;
   rte_eth_conf& conf = configuration_;
   // Some drivers are slower with any offload. Protocol 19 has no use for one, nor have 20 bytes
   // of IPv4 header (docs/nic.md); no frame of ours has several segments.

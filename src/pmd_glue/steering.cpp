@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <string_view>
 #include <system_error>
@@ -76,6 +77,10 @@ struct flow_pattern {
       if (match.udp_port) {
         udp_spec.hdr.dst_port = rte_cpu_to_be_16(*match.udp_port);
         udp_mask.hdr.dst_port = 0xffff;
+        if (match.source_port) {
+          udp_spec.hdr.src_port = rte_cpu_to_be_16(match.source_port->value);
+          udp_mask.hdr.src_port = rte_cpu_to_be_16(match.source_port->mask);
+        }
         items[n++] = {RTE_FLOW_ITEM_TYPE_UDP, &udp_spec, nullptr, &udp_mask};
       }
     }
@@ -130,6 +135,9 @@ std::string flow_match::text() const {
   if (destination) out += " dst is " + dotted(*destination);
   if (protocol) out += " proto is " + std::to_string(*protocol);
   if (udp_port) out += " / udp dst is " + std::to_string(*udp_port);
+  if (udp_port && source_port)
+    out += " src spec " + std::to_string(source_port->value) + " src mask " +
+           std::to_string(source_port->mask);
   return out;
 }
 
@@ -166,6 +174,25 @@ std::vector<flow_wish> plan_rules(const steering_needs& needs, texts& warnings) 
                        " and keeps ARP; without CAP_NET_RAW there are no copies of it: " + by_hand);
   }
   return wishes;
+}
+
+std::optional<flow_wish> wish_of_lcore(const flow_wish& wish, std::size_t lcore,
+                                       std::size_t lcores) {
+  // 49152 and 16384 are multiples of all powers of two up to 16384: the id's low bits are the
+  // port's.
+  if (lcores < 2 || lcores > 16384 || !std::has_single_bit(lcores)) return std::nullopt;
+  flow_wish out{.what = wish.what + " of io lcore " + std::to_string(lcore + 1) + " of " +
+                        std::to_string(lcores),
+                .matches = {},
+                .without = wish.without};
+  const auto mask = static_cast<std::uint16_t>(lcores - 1);
+  for (flow_match match : wish.matches) {
+    if (!match.udp_port) continue;
+    match.source_port = {static_cast<std::uint16_t>((lcore + 1) & mask), mask};
+    out.matches.push_back(match);
+  }
+  if (out.matches.empty()) return std::nullopt;
+  return out;
 }
 
 std::optional<std::string> flow_rules::grant(const flow_wish& wish, const flow_target& target,
@@ -247,6 +274,25 @@ void nic_sharing::give_up(const std::string& why) {
       name_ + ": " + why + ": all frames of the port come here, none to the kernel");
 }
 
+/// A rule for each io lcore, or none: then they share one.
+bool nic_sharing::grant_by_lcore(const flow_wish& wish, const flow_target& target) {
+  const std::size_t lcores = target.queues.size();
+  if (!target.by_lcore || !wish.spread) return false;
+  for (std::size_t i = 0; i < lcores; ++i) {
+    const auto part = wish_of_lcore(wish, i, lcores);
+    if (!part) return false;
+    std::string refusal;
+    const auto rule = rules_.grant(*part, {.queues = {target.queues[i]}}, refusal);
+    if (!rule) {
+      log(log_level::warning, name_ + ": no flow rule for " + part->what + " by " + refusal);
+      rules_.clear();  // ND's packets are the first wish: there are no others yet
+      return false;
+    }
+    log(log_level::notice, name_ + ": flow rule for " + part->what + ": " + *rule);
+  }
+  return true;
+}
+
 void nic_sharing::install(const flow_target& target) {
   if (!isolated_) return;
   if (interface_ != 0) {
@@ -259,6 +305,7 @@ void nic_sharing::install(const flow_target& target) {
   }
   texts warnings;
   for (const flow_wish& wish : plan_rules(needs_, warnings)) {
+    if (grant_by_lcore(wish, target)) continue;
     std::string refusal;
     const auto rule = rules_.grant(wish, target, refusal);
     if (!refusal.empty())

@@ -34,6 +34,12 @@ struct flow_match {
   std::optional<std::uint32_t> destination = std::nullopt;
   std::optional<std::uint8_t> protocol = std::nullopt;
   std::optional<std::uint16_t> udp_port = std::nullopt;
+  struct bits {
+    std::uint16_t value = 0;
+    std::uint16_t mask = 0;
+    friend bool operator==(const bits&, const bits&) = default;
+  };
+  std::optional<bits> source_port = std::nullopt;  ///< with udp_port
 
   /// As testpmd writes it.
   std::string text() const;
@@ -51,11 +57,18 @@ struct flow_wish {
 /// The wishes in isolated mode. A warning in `warnings` for what can't be had.
 std::vector<flow_wish> plan_rules(const steering_needs& needs, std::vector<std::string>& warnings);
 
+/// The wish for what is for one of `lcores`, by source port: 49152 + the receiver's channel id
+/// modulo 16384, and id - 1 modulo `lcores` is the lcore. nullopt: not to be told by bits of it.
+/// The wishes of all lcores match together what `wish` matches.
+std::optional<flow_wish> wish_of_lcore(const flow_wish& wish, std::size_t lcore,
+                                       std::size_t lcores);
+
 /// Where frames go: RSS over the queues, where there are several, and the device can.
 struct flow_target {
   std::vector<std::uint16_t> queues;
   std::uint64_t rss_types = 0;
   std::vector<std::uint8_t> rss_key = {};  ///< empty: the driver's own
+  bool by_lcore = false;                   ///< each queue is an io lcore's, in their order
 };
 
 /// The flow rules of one port. Destroyed with it, which must be before the port is closed.
@@ -106,6 +119,7 @@ class nic_sharing {
  private:
   [[noreturn]] void refuse(const std::string& why) const;
   void give_up(const std::string& why);
+  bool grant_by_lcore(const flow_wish& wish, const flow_target& target);
 
   // A look costs a system call, and ARP does not hurry.
   static constexpr duration arp_interval = duration::milliseconds(1);

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <optional>
+#include <set>
 
 #include "nd/endpoint.hpp"
 #include "pmd_glue/rss_steering.hpp"
@@ -86,17 +87,17 @@ TEST_CASE("each io lcore has a port, which polls its pair of queues alone", "[op
     REQUIRE(o.ports.size() == lcores);
     CHECK(nic.queue_count() == lcores);
     CHECK(nic.send_queue_count() == lcores);
-    std::vector<std::size_t> expected(lcores);
-    for (std::uint16_t source = 0; source < 32; ++source) {
+    std::set<std::uint16_t> used;
+    for (std::uint16_t source = 0; source < 64; ++source) {
       const fate f = arrive(nic, source);
       REQUIRE(f.to == fate::queue);
-      ++expected.at(f.index);
+      used.insert(f.index);
+      for (std::size_t i = 0; i < lcores; ++i)
+        if (i != f.index) CHECK(o.drain(i) == 0);
+      CHECK(o.drain(f.index) == 1);
     }
-    for (std::size_t i = lcores; i-- > 0;) {
-      CHECK(o.drain(i) == expected[i]);
-      CHECK(o.drain(i) == 0);
-      CHECK(o.send(i, i + 1) == i + 1);
-    }
+    CHECK(used.size() == lcores);
+    for (std::size_t i = 0; i < lcores; ++i) CHECK(o.send(i, i + 1) == i + 1);
     for (std::uint16_t i = 0; i < lcores; ++i) CHECK(nic.sent_on(i) == i + 1u);
     CHECK(o.mbufs.in_use() == 0);
     // ARP has no RSS.
@@ -201,18 +202,73 @@ TEST_CASE("one io lcore polls as many queues as rx_queues says", "[open_ports]")
   CHECK(o.drain(0) == 32);
 }
 
-TEST_CASE("in isolated mode ND's rule spreads over the lcores' queues", "[open_ports]") {
+TEST_CASE("in isolated mode a rule for each lcore takes the channel id out of the source port",
+          "[open_ports]") {
+  const unsigned lcores = GENERATE(2u, 4u, 8u);
+  CAPTURE(lcores);
   fake_nic nic;
-  opened_ports o(nic, 2, {{"isolate", "on"}});
-  CHECK(o.ports.size() == 2);
-  CHECK(nic.rules()[0] ==
-        "eth / ipv4 dst is 10.0.0.1 / udp dst is 9019 / end actions rss queues 0 1 end / end");
+  opened_ports o(nic, lcores, {{"isolate", "on"}});
+  REQUIRE(o.ports.size() == lcores);
+  REQUIRE(nic.rules().size() >= lcores);
+  const std::string dst = "eth / ipv4 dst is 10.0.0.1 / udp dst is 9019 src spec ";
+  const std::string mask = " src mask " + std::to_string(lcores - 1);
+  CHECK(nic.rules()[0] == dst + "1" + mask + " / end actions queue index 0 / end");
+  CHECK(nic.rules()[lcores - 1] ==
+        dst + "0" + mask + " / end actions queue index " + std::to_string(lcores - 1) + " / end");
+  for (const std::uint32_t id : {1u, 2u, 7u, 8u, 100u, 16383u, 16384u, 16385u, 70001u, ~0u}) {
+    CAPTURE(id);
+    const auto source = static_cast<std::uint16_t>(49152 + id % 16384);
+    const auto lcore = static_cast<std::uint16_t>((id - 1) % lcores);
+    CHECK(arrive(nic, source) == to_queue(lcore));
+  }
+  // Whatever the source port is, somebody gets it.
+  for (std::uint16_t source = 0; source < 64; ++source)
+    CHECK(arrive(nic, source).to == fate::queue);
+  CHECK_FALSE(o.rss);
+  CHECK(nic.violations() == texts{});
+}
+
+TEST_CASE("where a rule for one lcore is refused, or their number is no power of two, RSS spreads",
+          "[open_ports]") {
+  fake_nic_traits traits;
+  unsigned lcores = 2;
+  std::string queues = "0 1";
+  SECTION("refused: the second of them") {
+    traits.dislikes = [](const std::string& rule) -> const char* {
+      return rule.find("src spec 0") != std::string::npos ? "no" : nullptr;
+    };
+  }
+  SECTION("three") {
+    lcores = 3;
+    queues = "0 1 2";
+  }
+  fake_nic nic(traits);
+  opened_ports o(nic, lcores, {{"isolate", "on"}});
+  CHECK(o.ports.size() == lcores);
+  CHECK(nic.rules()[0] == "eth / ipv4 dst is 10.0.0.1 / udp dst is 9019 / end actions rss queues " +
+                              queues + " end / end");
+  for (const std::string& rule : nic.rules()) CHECK(rule.find("src spec") == std::string::npos);
   // The rule's table is the driver's own.
   CHECK_FALSE(o.rss);
-  std::array<unsigned, 2> hits{};
+  std::array<unsigned, 3> hits{};
   for (std::uint16_t source = 0; source < 64; ++source) ++hits.at(arrive(nic, source).index);
-  CHECK(hits[0] > 16);
-  CHECK(hits[1] > 16);
+  CHECK(hits[0] > 8);
+  CHECK(hits[1] > 8);
+  CHECK(nic.violations() == texts{});
+}
+
+TEST_CASE("protocol 19 has no port: one rule with RSS over the addresses", "[open_ports]") {
+  fake_nic nic;
+  const opened_ports o(nic, 2, {{"isolate", "on"}, {"encap", "ip"}});
+  CHECK(nic.rules()[0] ==
+        "eth / ipv4 dst is 10.0.0.1 proto is 19 / end actions rss queues 0 1 end / end");
+}
+
+TEST_CASE("one lcore with several queues has RSS over them, and no rule by lcore", "[open_ports]") {
+  fake_nic nic;
+  const opened_ports o(nic, 1, {{"isolate", "on"}, {"rx_queues", "2"}});
+  CHECK(nic.rules()[0] ==
+        "eth / ipv4 dst is 10.0.0.1 / udp dst is 9019 / end actions rss queues 0 1 end / end");
 }
 
 TEST_CASE("pools are asked to outgrow the queues of all ports", "[open_ports]") {

@@ -373,6 +373,9 @@ const char* fake_nic::parse_items(const rte_flow_item* items, rule& out) const {
       const auto& mask = *static_cast<const rte_flow_item_udp*>(item.mask);
       if (mask.hdr.dst_port == 0xffff)
         out.text += " dst is " + std::to_string(rte_be_to_cpu_16(spec.hdr.dst_port));
+      if (mask.hdr.src_port != 0)
+        out.text += " src spec " + std::to_string(rte_be_to_cpu_16(spec.hdr.src_port)) +
+                    " src mask " + std::to_string(rte_be_to_cpu_16(mask.hdr.src_port));
       match(l4_at, &spec.hdr, &mask.hdr, sizeof spec.hdr);
     } else {
       return "item not supported here";
