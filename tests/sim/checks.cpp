@@ -95,9 +95,11 @@ void host_checks::does_not_spin(instant host_now, std::size_t served, bool short
 
 void host_checks::counters_add_up() const {
   const counters& c = host_.stats();
-  if (!test::packets_add_up(c))
-    throw violation(fmt::format("{} packets received, {} used and {} dropped", c.rx_packets.value(),
-                                test::packets_used(c), test::packets_dropped(c)));
+  const std::size_t handed = host_.holdings().handed;
+  if (!test::packets_add_up(c, handed))
+    throw violation(fmt::format("{} packets received, {} used, {} dropped and {} at other lcores",
+                                c.rx_packets.value(), test::packets_used(c),
+                                test::packets_dropped(c), handed));
 }
 
 }  // namespace nd::sim

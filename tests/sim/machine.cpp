@@ -52,6 +52,38 @@ rte_mempool* machine::pool(unsigned number) const {
 
 void machine::start(instant now) {
   trace_.note(now, "{} boots", index_);
+  const std::vector<port*> devices = plug(now);
+  const core::host_config config = configuration();
+  lcores_.resize(scenario_.io_lcores.empty() ? 1 : scenario_.io_lcores[index_]);
+  if (lcores_.size() > 1) {
+    address_ = config.address;
+    exchange_ = std::make_unique<core::lcore_exchange>(static_cast<unsigned>(lcores_.size()));
+    ports_ =
+        core::share_devices(*exchange_, address_,
+                            std::span(devices).first(scenario_.device_queues ? lcores_.size() : 1));
+  }
+  for (unsigned i = 0; i < lcores_.size(); ++i) {
+    io_lcore& l = lcores_[i];
+    core::host_config own = config;
+    own.name += "-" + std::to_string(i);
+    own.seed += i;
+    own.place = {i, static_cast<unsigned>(lcores_.size())};
+    own.exchange = exchange_.get();
+    port& device = exchange_ != nullptr ? static_cast<port&>(*ports_[i]) : *device_;
+    l.host = std::make_unique<core::host>(own, device, now + scenario_.ahead[index_]);
+    l.checks.emplace(index_, *l.host, scenario_.values, device_->capabilities().mtu,
+                     scenario_.hosts - 1);
+    l.last_turn = now;
+  }
+  start_copiers(config.values);
+  last_turn_ = booted_at_ = now;
+  paused_until_ = {};
+  goodbyes_ = 0;
+  next_goodbye_ = instant::never();
+}
+
+/// The device, as often as there may be lcores: in turn each takes what has arrived.
+std::vector<port*> machine::plug(instant now) {
   port_capabilities c;
   c.mac = test::made_mac(index_);
   c.mtu = scenario_.mtu[index_];
@@ -62,6 +94,10 @@ void machine::start(instant now) {
     if (device_full_one_in_ == 0 || random_.below(device_full_one_in_) != 0) return ~std::size_t{0};
     return random_.below(8);
   };
+  return std::vector<port*>(core::most_io_lcores, device_);
+}
+
+core::host_config machine::configuration() {
   core::host_config config = test::made_config(index_, scenario_.values, pools_);
   if (!scenario_.congestion.empty()) config.values.congestion = scenario_.congestion[index_];
   if (scenario_.static_neighbors)
@@ -74,37 +110,38 @@ void machine::start(instant now) {
   config.rx_reserved = scenario_.rx_reserved;
   config.first_number = scenario_.first_number;
   config.first_offset = scenario_.first_offset;
-  host_ = std::make_unique<core::host>(config, *device_, now + scenario_.ahead[index_]);
-  start_copiers(config.values);
-  checks_.emplace(index_, *host_, scenario_.values, c.mtu, scenario_.hosts - 1);
-  last_turn_ = booted_at_ = now;
-  paused_until_ = {};
-  goodbyes_ = 0;
-  next_goodbye_ = instant::never();
+  return config;
 }
 
 void machine::stop() {
-  checks_->counters_add_up();
-  counted_.add(host_->stats());
+  for (io_lcore& l : lcores_) {
+    l.checks->counters_add_up();
+    counted_.add(l.host->stats());
+  }
   if (copies_ != nullptr)
     for (const auto& lcore : copies_->lcores) counted_.add(lcore->stats());
   abandon();
 }
 
 void machine::abandon() noexcept {
-  checks_.reset();
   copies_.reset();
-  host_.reset();
+  lcores_.clear();
+  ports_.clear();
+  exchange_.reset();
   next_goodbye_ = instant::never();
   goodbyes_ = 0;
 }
 
 void machine::nothing_is_left() const {
-  const core::host_holdings h = host_->holdings();
-  if (h.sockets != 0) throw violation(fmt::format("host {} keeps {} sockets", index_, h.sockets));
-  if (h.credit != 0 || h.out_of_order != 0)
-    throw violation(fmt::format("host {} keeps {} bytes of credit, {} of memory out of order",
-                                index_, h.credit, h.out_of_order));
+  for (const io_lcore& l : lcores_) {
+    const core::host_holdings h = l.host->holdings();
+    if (h.sockets != 0) throw violation(fmt::format("host {} keeps {} sockets", index_, h.sockets));
+    if (h.credit != 0 || h.out_of_order != 0)
+      throw violation(fmt::format("host {} keeps {} bytes of credit, {} of memory out of order",
+                                  index_, h.credit, h.out_of_order));
+    if (h.handed != 0)
+      throw violation(fmt::format("host {}: {} packets are at other lcores", index_, h.handed));
+  }
   if (mbufs_in_use() != 0)
     throw violation(fmt::format("host {} keeps {} mbufs", index_, mbufs_in_use()));
 }
@@ -117,33 +154,45 @@ void machine::leave(instant now) {
 // As runtime_impl's destructor does it.
 void machine::go_on_leaving(instant now) {
   if (now < next_goodbye_) return;
-  if (goodbyes_ == 0 && !host_->drained() && now < linger_until_) {
+  if (goodbyes_ == 0 && !drained() && now < linger_until_) {
     next_goodbye_ = now + goodbye_interval / 10;
     return;
   }
   next_goodbye_ = now + goodbye_interval;
-  if (++goodbyes_ > most_goodbyes || !host_->say_goodbye(now + scenario_.ahead[index_]))
-    goodbyes_ = most_goodbyes + 1;
+  bool waiting = false;
+  for (io_lcore& l : lcores_)
+    waiting = l.host->say_goodbye(now + scenario_.ahead[index_]) || waiting;
+  if (++goodbyes_ > most_goodbyes || !waiting) goodbyes_ = most_goodbyes + 1;
+}
+
+bool machine::drained() const noexcept {
+  return std::ranges::all_of(lcores_, [](const io_lcore& l) { return l.host->drained(); });
 }
 
 instant machine::next_turn() const {
   if (!up()) return instant::never();
-  instant next = host_->next_deadline();
+  instant next = std::max(next_goodbye_, last_turn_ + scenario_.turn);
+  for (const io_lcore& l : lcores_) next = earlier(next, next_turn_of(l));
+  return next.is_never() ? next : std::max(next, paused_until_);
+}
+
+instant machine::next_turn_of(const io_lcore& l) const {
+  instant next = l.host->next_deadline();
   if (!next.is_never()) next = next - scenario_.ahead[index_];
-  next = earlier(earlier(next, device_->next_arrival()), next_goodbye_);
+  if (&l == &lcores_.front()) next = earlier(next, device_->next_arrival());
   return next.is_never() ? next
-                         : std::max(std::max(next, last_turn_ + scenario_.turn), paused_until_);
+                         : std::max(std::max(next, l.last_turn + scenario_.turn), paused_until_);
 }
 
 void machine::start_copiers(const settings& values) {
   if (scenario_.copiers == 0) return;
   copies_ = std::make_unique<core::copy_service>(values);
   const auto answer = [this](core::app_end& end, std::uint32_t requests) {
-    test::post_to(*host_, end, requests);
+    test::post_to(host(end.lcore), end, requests);
   };
   for (std::size_t i = 0; i < scenario_.copiers; ++i)
     copies_->lcores.push_back(std::make_unique<core::dcopy_lcore>(
-        dcopy::make_cpu_engine(core::copy_digests(host_->digests())), answer));
+        dcopy::make_cpu_engine(core::copy_digests(host().digests())), answer));
   copy_at_.assign(scenario_.copiers, instant::never());
 }
 
@@ -178,14 +227,24 @@ void machine::finish_copies() {
 
 void machine::turn(instant now) {
   end_faults(now);
-  const instant host_now = now + scenario_.ahead[index_];
-  checks_->before_turn();
-  std::size_t served = host_->push(host_now);
-  checks_->after_push();
-  served += host_->pull(host_now);
+  // Those that are due, from any of them on: between two lcores nothing says who is first.
+  const std::size_t first = lcores_.size() > 1 ? random_.below(lcores_.size()) : 0;
+  for (std::size_t i = 0; i < lcores_.size(); ++i) {
+    io_lcore& l = lcores_[(first + i) % lcores_.size()];
+    if (lcores_.size() == 1 || next_turn_of(l) <= now || scenario_.device_queues) turn(l, now);
+  }
   last_turn_ = now;
-  checks_->after_turn(host_now, served, short_of_something(now));
   go_on_leaving(now);
+}
+
+void machine::turn(io_lcore& l, instant now) {
+  const instant host_now = now + scenario_.ahead[index_];
+  l.checks->before_turn();
+  std::size_t served = l.host->push(host_now);
+  l.checks->after_push();
+  served += l.host->pull(host_now);
+  l.last_turn = now;
+  l.checks->after_turn(host_now, served, short_of_something(now));
 }
 
 bool machine::short_of_something(instant now) const {
@@ -197,7 +256,9 @@ bool machine::short_of_something(instant now) const {
 
 void machine::expect_deadline(instant now, duration within) const {
   const instant latest = now + scenario_.ahead[index_] + within;
-  if (host_->next_deadline() > latest && device_->next_arrival() > now + within)
+  const bool deadline = std::ranges::any_of(
+      lcores_, [&](const io_lcore& l) { return l.host->next_deadline() <= latest; });
+  if (!deadline && device_->next_arrival() > now + within)
     throw violation(fmt::format("host {} has bytes to send, and nothing will wake it within {} ms",
                                 index_, within.ns() / 1'000'000));
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lcore/dcopy_lcore.hpp"
+#include "lcore/frame_switch.hpp"
 #include "lcore/host.hpp"
 #include "sim/checks.hpp"
 #include "sim/network.hpp"
@@ -22,8 +23,9 @@ class machine {
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;
 
-  bool up() const noexcept { return host_ != nullptr; }
-  core::host& host() noexcept { return *host_; }
+  bool up() const noexcept { return !lcores_.empty(); }
+  std::size_t lcores() const noexcept { return lcores_.size(); }
+  core::host& host(std::size_t lcore = 0) noexcept { return *lcores_[lcore].host; }
   unsigned boot() const noexcept { return boot_; }  ///< from 1 on
   instant booted_at() const noexcept { return booted_at_; }
   unsigned mbufs_in_use() const;
@@ -72,7 +74,19 @@ class machine {
  private:
   static constexpr unsigned most_goodbyes = 10;
 
+  /// An io lcore of the host.
+  struct io_lcore {
+    std::unique_ptr<core::host> host;
+    std::optional<host_checks> checks;
+    instant last_turn;
+  };
+
   rte_mempool* pool(unsigned number) const;
+  std::vector<port*> plug(instant now);
+  core::host_config configuration();
+  instant next_turn_of(const io_lcore& l) const;
+  void turn(io_lcore& l, instant now);
+  bool drained() const noexcept;
   void start_copiers(const settings& values);
   void end_faults(instant now);
   void go_on_leaving(instant now);
@@ -87,14 +101,16 @@ class machine {
   rng random_;
 
   test::made_wire::made_port* device_ = nullptr;
-  std::unique_ptr<core::host> host_;
+  std::unique_ptr<core::lcore_exchange> exchange_;  ///< with several io lcores
+  core::host_address address_;
+  std::vector<std::unique_ptr<core::switched_port>> ports_;  ///< likewise
+  std::vector<io_lcore> lcores_;
   std::unique_ptr<core::copy_service> copies_;
   std::vector<instant> copy_at_;  ///< each dcopy lcore's turn, if it has work
-  std::optional<host_checks> checks_;
   counter_sums counted_;
   unsigned boot_ = 0;
   instant booted_at_;
-  instant last_turn_;
+  instant last_turn_;  ///< of any io lcore
   instant paused_until_;
   instant short_until_;  ///< faults of pools and device end
   std::uint64_t device_full_one_in_ = 0;

@@ -54,6 +54,7 @@ class drawing {
   void draw_connections();
   void draw_congestion();
   void draw_copies();
+  void draw_lcores();
   void draw_classes();
   side_plan draw_side();
 
@@ -297,6 +298,12 @@ void drawing::draw_copies() {
   v.dcopy_rx_inflight_max = static_cast<std::int64_t>(spread(4096, 1 << 20));
 }
 
+void drawing::draw_lcores() {
+  if (!chance(0.5)) return;
+  for (std::size_t i = 0; i < s_.hosts; ++i) s_.io_lcores.push_back(between(1, 4));
+  s_.device_queues = chance(0.5);
+}
+
 void drawing::draw_classes() {
   s_.lanes = chance(0.5);
   s_.values.bulk_slice = chance(0.2) ? 0 : static_cast<std::int64_t>(spread(1000, 65536));
@@ -312,6 +319,7 @@ scenario drawing::draw() {
   draw_congestion();
   draw_copies();
   draw_classes();
+  draw_lcores();
   return std::move(s_);
 }
 

@@ -117,9 +117,11 @@ struct scenario {
   duration turn;        ///< time a turn of the loop takes
   duration app_period;  ///< between two turns of a host's applications, while there is work
   unsigned backlog = 128;
-  std::size_t copiers = 0;        ///< dcopy lcores of each host
-  duration copy_time;             ///< until a dcopy lcore gets to its next pieces, at most
-  std::uint32_t rx_reserved = 0;  ///< mbufs of the receive pool that are not counted on
+  std::vector<std::size_t> io_lcores;  ///< of each host; empty: one
+  bool device_queues = false;          ///< any lcore receives and sends; else the first one for all
+  std::size_t copiers = 0;             ///< dcopy lcores of each host
+  duration copy_time;                  ///< until a dcopy lcore gets to its next pieces, at most
+  std::uint32_t rx_reserved = 0;       ///< mbufs of the receive pool that are not counted on
 
   std::vector<way_model> ways;  ///< from * hosts + to
   std::vector<targeted_loss> targets;

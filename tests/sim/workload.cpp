@@ -52,14 +52,16 @@ workload::~workload() {
 }
 
 void workload::on_boot(std::size_t host) {
-  hosts_[host].listener = std::make_unique<test::app_listener>(
-      machines_[host]->host(), listening_port, scenario_.backlog, machines_[host]->copies());
+  machine& m = *machines_[host];
+  for (std::size_t i = 0; i < m.lcores(); ++i)
+    hosts_[host].listeners.push_back(std::make_unique<test::app_listener>(
+        m.host(i), listening_port, scenario_.backlog, m.copies()));
 }
 
 void workload::on_exit(std::size_t host, side_state how, instant now) {
   host_apps& apps = hosts_[host];
   machines_[host]->finish_copies();
-  apps.listener.reset();
+  apps.listeners.clear();
   for (const end e : std::exchange(apps.active, {})) {
     side& s = e.of->sides[e.which];
     if (is_over(s.state)) continue;
@@ -86,13 +88,13 @@ void workload::open(const connection_plan& plan, instant now) {
   side& s = c.sides[0];
   s.host = plan.client;
   c.sides[1].host = plan.server;
-  if (!machines_[plan.client]->up() || hosts_[plan.client].listener == nullptr) return;
+  if (!machines_[plan.client]->up() || hosts_[plan.client].listeners.empty()) return;
   ++opened_;
   s.boot = machines_[plan.client]->boot();
   s.state = side_state::connecting;
-  s.socket =
-      test::app_socket(machines_[plan.client]->host(), test::made_ip(plan.server), listening_port,
-                       plan.traffic_class, scenario_.values, machines_[plan.client]->copies());
+  machine& m = *machines_[plan.client];
+  s.socket = test::app_socket(m.host(c.number % m.lcores()), test::made_ip(plan.server),
+                              listening_port, plan.traffic_class, scenario_.values, m.copies());
   hosts_[plan.client].active.push_back({&c, 0});
   trace_.note(now, "{} connects to {}: connection {}", plan.client, plan.server, c.number);
 }
@@ -106,8 +108,8 @@ void workload::run(std::size_t host, instant now) {
   host_apps& apps = hosts_[host];
   apps.last_run = now;
   apps.next_run = instant::never();
-  if (apps.listener == nullptr) return;
-  accept(host, now);
+  if (apps.listeners.empty()) return;
+  for (const auto& listener : apps.listeners) accept(host, *listener, now);
   std::size_t waiting = 0;
   for (std::size_t i = 0; i < apps.active.size(); ++i) {
     const end e = apps.active[i];
@@ -122,8 +124,8 @@ void workload::run(std::size_t host, instant now) {
   apps.active.resize(waiting);
 }
 
-void workload::accept(std::size_t host, instant now) {
-  while (test::app_socket socket = hosts_[host].listener->accept()) {
+void workload::accept(std::size_t host, test::app_listener& listener, instant now) {
+  while (test::app_socket socket = listener.accept()) {
     bool ambiguous = false;
     connection* c = opener_of(host, socket, ambiguous);
     if (c == nullptr) throw violation(fmt::format("host {} accepted what nobody opened", host));
@@ -328,7 +330,7 @@ void workload::tell_unfinished(duration bound) const {
 }
 
 void workload::close_all() {
-  for (host_apps& apps : hosts_) apps.listener.reset();
+  for (host_apps& apps : hosts_) apps.listeners.clear();
 }
 
 }  // namespace nd::sim

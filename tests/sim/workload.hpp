@@ -96,13 +96,13 @@ class workload {
     std::size_t which;
   };
   struct host_apps {
-    std::unique_ptr<test::app_listener> listener;
+    std::vector<std::unique_ptr<test::app_listener>> listeners;  ///< one an io lcore
     std::vector<end> active;
     instant last_run;
     instant next_run = instant::never();
   };
 
-  void accept(std::size_t host, instant now);
+  void accept(std::size_t host, test::app_listener& listener, instant now);
   connection* opener_of(std::size_t host, test::app_socket& s, bool& ambiguous);
   void old_boots_are_gone(std::size_t host, std::size_t peer, unsigned boot) const;
   void step(connection& c, std::size_t which, instant now);

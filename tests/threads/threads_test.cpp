@@ -1,6 +1,7 @@
 // Applications' threads, dcopy lcores and the stack's thread at once. ThreadSanitizer watches this
 // in a build of its own (scripts/test --tsan threads).
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <thread>
 
+#include "lcore/frame_switch.hpp"
 #include "sim/fallible_pool.hpp"
 #include "unit/support/connection.hpp"
 #include "unit/support/copiers.hpp"
@@ -140,6 +142,129 @@ TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[
         CHECK(lcore->stats().dcopy_bytes_written.value() > 0);
   }
   require_nothing_left(p);
+}
+
+/// A wire from one device to another, for a thread at each end.
+class wire_end final : public port {
+ public:
+  wire_end(std::size_t host, rte_mempool* pool) : pool_(pool) {
+    capabilities_.mac = made_mac(host);
+  }
+  wire_end* peer = nullptr;
+
+  const port_capabilities& capabilities() const noexcept override { return capabilities_; }
+  std::size_t rx_burst(instant, std::span<rte_mbuf*> frames) override { return in_.pop(frames); }
+  std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
+    for (rte_mbuf* m : frames) {
+      rte_mbuf* const copy = rte_pktmbuf_copy(m, peer->pool_, 0, m->pkt_len);
+      if (copy != nullptr && !peer->in_.push(copy)) rte_pktmbuf_free(copy);
+      rte_pktmbuf_free(m);
+    }
+    return frames.size();
+  }
+  void tick(instant) override {}
+  bool link_up() const noexcept override { return true; }
+  void drain() {
+    while (rte_mbuf* m = in_.pop()) rte_pktmbuf_free(m);
+  }
+
+ private:
+  port_capabilities capabilities_;
+  rte_mempool* pool_;
+  mpsc_ring<rte_mbuf> in_{1023};
+};
+
+instant steady_now() {
+  return instant(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+/// A host with several io lcores.
+struct lcores {
+  lcores(std::size_t host, unsigned count, const settings& values, wire_end& device,
+         host_pools& pools)
+      : address(made_address(host, false)), exchange(count) {
+    port* const only = &device;
+    ports = core::share_devices(exchange, address, std::span(&only, 1));
+    for (unsigned i = 0; i < count; ++i) {
+      core::host_config config = made_config(host, values, pools);
+      config.name += "-threads-" + std::to_string(i);
+      config.neighbors = {{made_ip(1 - host), made_mac(1 - host)}};
+      config.epoch = 1 + host;
+      config.seed = 100 * host + i + 1;
+      config.place = {i, count};
+      config.exchange = &exchange;
+      hosts.push_back(std::make_unique<core::host>(config, *ports[i], steady_now()));
+    }
+  }
+
+  core::host_address address;
+  core::lcore_exchange exchange;
+  std::vector<std::unique_ptr<core::switched_port>> ports;
+  std::vector<std::unique_ptr<core::host>> hosts;
+};
+
+TEST_CASE("Io lcores of two hosts, each in its thread, and records that change lcores",
+          "[threads]") {
+  static constexpr std::array<unsigned, 2> counts{2, 3};
+  constexpr std::uint64_t bytes = 300'000;
+  constexpr std::size_t connections = 4;
+  std::deque<host_pools> pools;
+  for (int i = 0; i < 2; ++i) pools.emplace_back(2048, 2048, 1500, &sim::make_fallible_pool);
+  settings values;
+  values.ip = "10.0.0.1/24";
+  values.sockets = 64;
+  values.arp_probes = 0;
+  {
+    wire_end a(0, pools[0].rx()), b(1, pools[1].rx());
+    a.peer = &b;
+    b.peer = &a;
+    lcores client(0, counts[0], values, a, pools[0]), server(1, counts[1], values, b, pools[1]);
+    {
+      std::vector<std::unique_ptr<app_listener>> listeners;
+      for (const auto& h : server.hosts)
+        listeners.push_back(std::make_unique<app_listener>(*h, 80));
+      std::deque<application> applications;
+      loops threads;
+      for (lcores* l : {&client, &server})
+        for (const auto& h : l->hosts) threads.add([&h] { return h->poll(steady_now()) > 0; });
+      std::vector<app_socket> waiting;
+      for (std::size_t i = 0; i < connections; ++i)
+        waiting.emplace_back(*client.hosts[i % counts[0]], made_ip(1), 80, 0, values);
+      for (app_socket& s : waiting) {
+        REQUIRE(until([&] { return s.connected() || s.failed(); }));
+        REQUIRE(s.error() == errc{});
+        applications.emplace_back(std::move(s), bytes, 1, 2).start();
+      }
+      REQUIRE(until([&] {
+        for (const auto& listener : listeners)
+          if (app_socket s = listener->accept())
+            applications.emplace_back(std::move(s), bytes, 2, 1).start();
+        return applications.size() == 2 * connections;
+      }));
+      CHECK(until([&] {
+        return std::ranges::all_of(applications, [](const auto& one) { return one.is_done(); });
+      }));
+      for (application& one : applications) one.give_up.store(true);
+      for (application& one : applications) one.join();
+      for (application& one : applications) {
+        CHECK(one.socket.error() == errc{});
+        CHECK(one.receive.wrong == 0);
+        CHECK(one.socket.consumed() == bytes);
+      }
+      threads.stop();
+    }
+    std::uint64_t handed = 0;
+    for (lcores* l : {&client, &server})
+      for (const auto& h : l->hosts) handed += h->stats().packets_handed.value();
+    CHECK(handed > 0);
+    for (lcores* l : {&client, &server})
+      for (const auto& h : l->hosts) h->poll(steady_now());  // what applications posted last
+    client.hosts.clear();
+    server.hosts.clear();
+    a.drain();
+    b.drain();
+  }
+  for (const host_pools& p : pools) CHECK(p.in_use() == 0);
 }
 
 }  // namespace

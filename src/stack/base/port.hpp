@@ -44,6 +44,10 @@ class port {
   virtual bool link_up() const noexcept = 0;
   /// Frames taken that the driver then would not send.
   virtual std::uint64_t tx_refused() const noexcept { return 0; }
+  /// Frames for another lcore, whose ring was full.
+  virtual std::uint64_t rx_dropped() const noexcept { return 0; }
+  /// Another lcore has put frames into it that wait for a call of this one.
+  virtual bool has_work() const noexcept { return false; }
 };
 
 }  // namespace nd

@@ -45,6 +45,12 @@ class mpsc_ring {
                                  static_cast<unsigned>(elements.size()), nullptr) != 0;
   }
 
+  /// The first ones, as many as fit; how many.
+  std::size_t push_some(std::span<T* const> elements) noexcept {
+    return rte_ring_enqueue_burst(ring_.get(), reinterpret_cast<void* const*>(elements.data()),
+                                  static_cast<unsigned>(elements.size()), nullptr);
+  }
+
   T* pop() noexcept {
     void* element = nullptr;
     return rte_ring_dequeue(ring_.get(), &element) == 0 ? static_cast<T*>(element) : nullptr;

@@ -5,9 +5,14 @@
 namespace nd::core {
 namespace {
 
+/// Each lcore has its share of the pool.
 std::uint64_t rx_bytes(const host_config& config) noexcept {
   return std::uint64_t{config.rx_pool->size - config.rx_reserved} *
-         rte_pktmbuf_data_room_size(config.rx_pool);
+         rte_pktmbuf_data_room_size(config.rx_pool) / config.place.count;
+}
+
+unsigned share_of(std::int64_t whole, lcore_place place) noexcept {
+  return static_cast<unsigned>((whole + place.count - 1) / place.count);
 }
 
 /// What a turn moves: half as much again as a call of the application, so that queues get shorter.
@@ -31,7 +36,7 @@ host::host(const host_config& config, port& device, instant now)
       meter_(config.cycle_clock),
       random_(config.seed),
       timers_(now),
-      mailbox_(static_cast<unsigned>(config.values.sockets) * 2),
+      mailbox_(share_of(config.values.sockets, config.place) * 2),
       credit_(rx_bytes(config) / 8 * 3),
       out_of_order_{.limit = rx_bytes(config) / 4},
       environment_{.stats = stats_,
@@ -42,17 +47,18 @@ host::host(const host_config& config, port& device, instant now)
                    .first_offset = config.first_offset},
       cookies_(config.cookie_key),
       neighbors_(config.values.arp_retry, static_cast<int>(config.values.arp_tries)),
-      guard_(config.kernel != nullptr && config.kernel->has_our_address()
-                 ? 0  // the kernel looks after it
+      guard_(!config.place.leads() || (config.kernel != nullptr && config.kernel->has_our_address())
+                 ? 0  // the first lcore, or the kernel, looks after it
                  : static_cast<int>(config.values.arp_probes),
              config.values.arp_retry, now),
       link_up_(device.link_up()),
-      sockets_(config.name + "-sockets", static_cast<std::uint32_t>(config.values.sockets)),
+      sockets_(config.name + "-sockets", share_of(config.values.sockets, config.place)),
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
-      next_connection_((random_.next() >> 1) + received_numbers::window),
+      next_connection_(first_connection(config.place.index, random_.next()) +
+                       received_numbers::window),
       bulk_packets_(packets_of_slice(config, device_.mtu)),
       latency_seen_(now - latency_memory),
-      aborts_(10, 2, random_.next(), now),
+      aborts_(share_of(10, config.place), 2, random_.next(), now),
       echo_replies_(100, now) {
   for (const auto& [ip, mac] : config.neighbors) neighbors_.add_static(ip, mac);
   timers_.arm_no_later(neighbor_wake_, guard_.next_deadline());
@@ -114,6 +120,8 @@ std::size_t host::push(instant now) {
     acknowledge(now);
   }
   graveyard_.clear();
+  if (!untold_.empty()) [[unlikely]]
+    tell_again();
   flush(now);
   pulled_ = false;
   served += stats_.tx_packets.value() - sent_before;
@@ -122,7 +130,8 @@ std::size_t host::push(instant now) {
 }
 
 std::size_t host::pull(instant now) {
-  const std::size_t frames = receive(now);
+  std::size_t frames = receive(now);
+  if (config_.exchange != nullptr) frames += serve_exchange(now);
   if (!touched_.empty()) hand_over(now);
   pulled_ = frames > 0;
   meter_.end_turn(!pulled_ && !pushed_, stats_);
@@ -132,6 +141,9 @@ std::size_t host::pull(instant now) {
 instant host::next_deadline() const noexcept {
   constexpr instant at_once{0};
   if (pulled_ || tx_.count > 0 || urgent_.count > 0 || !mailbox_.empty()) return at_once;
+  if (config_.exchange != nullptr && (port_.has_work() || !untold_.empty() ||
+                                      config_.exchange->of(config_.place.index).has_packets()))
+    return at_once;
   for (const channel_entry* e : active_channels_)
     if (e->chan.ack_pending() || (e->chan.queued() > 0 && !e->chan.held_back())) return at_once;
   for (const peer* p : active_peers_)
@@ -179,6 +191,7 @@ host_holdings host::holdings() const noexcept {
           .sockets = sockets_.size(),
           .neighbors = neighbors_.size(),
           .resets = resets,
+          .handed = handed_.size(),
           .credit = credit_.held(),
           .credit_limit = credit_.limit(),
           .out_of_order = out_of_order_.used,
@@ -204,7 +217,7 @@ bool host::forget_idle_peer(instant now) {
       peers_, [](const auto& e) { return e.second->sockets == 0 && e.second->resets.empty(); });
   if (idle == peers_.end()) return false;
   peer& p = *idle->second;
-  lose_peer(now, p, errc::peer_lost, false);
+  give_up(now, p, errc::peer_lost, false);
   if (p.active) std::erase(active_peers_, &p);
   if (p.ip != config_.gateway) neighbors_.forget(p.ip);
   ++stats_.peers_forgotten;

@@ -1,7 +1,10 @@
-// One host on one lcore: the poll-mode loop and the tables that the lcore owns.
+// One host on one lcore: the poll-mode loop and the tables that the lcore owns. With several io
+// lcores there is one of these on each, with sockets and channels of its own.
 #pragma once
 
 #include <array>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +23,8 @@
 #include "base/timer_wheel.hpp"
 #include "channel/channel.hpp"
 #include "lcore/address_guard.hpp"
+#include "lcore/exchange.hpp"
+#include "lcore/handed_packets.hpp"
 #include "lcore/neighbors.hpp"
 #include "lcore/peer.hpp"
 #include "lcore/socket_table.hpp"
@@ -29,6 +34,8 @@ namespace nd::core {
 struct host_config {
   std::string name = "host";  ///< of its tables; differs between the hosts of a process
   settings values;
+  lcore_place place;
+  lcore_exchange* exchange = nullptr;  ///< with several lcores
   host_address address;
   std::uint32_t gateway = 0;  ///< on the link; 0: none
   std::vector<std::pair<std::uint32_t, mac_address>> neighbors;
@@ -48,6 +55,9 @@ struct host_config {
   rte_mempool* tx_pool = nullptr;
   /// packets that the stack builds itself: full send buffers must not keep it from acknowledging.
   rte_mempool* packet_pool = nullptr;
+  /// With encap udp: whether the device brings a peer's packets with this source port to this
+  /// lcore. Null: nobody knows.
+  std::function<bool(std::uint32_t peer_ip, std::uint16_t udp_source)> comes_here;
 };
 
 /// What a host holds, and how much of it there may be.
@@ -57,6 +67,7 @@ struct host_holdings {
   std::size_t sockets = 0;
   std::size_t neighbors = 0;  ///< addresses in the ARP table
   std::size_t resets = 0;     ///< that wait for room in a channel
+  std::size_t handed = 0;     ///< packets that other lcores are at work on
   std::uint64_t credit = 0;   ///< bytes granted and not consumed
   std::uint64_t credit_limit = 0;
   std::uint64_t out_of_order = 0;  ///< bytes of mbufs
@@ -116,6 +127,7 @@ class host {
   /// For copies on the thread that polls.
   stage_meter& meter() noexcept { return meter_; }
 
+  lcore_place place() const noexcept { return config_.place; }
   std::uint16_t max_payload() const noexcept;
   bool digests() const noexcept { return environment_.digests; }
   rte_mempool* tx_pool() const noexcept { return config_.tx_pool; }
@@ -129,6 +141,9 @@ class host {
   /// Packets that a throughput socket sends before the next one: both ends stay with it for a
   /// while.
   static constexpr std::int32_t bulk_round = 4;
+  /// How long packets may wait for one before them that another lcore is at work on. Out of order,
+  /// acknowledgements look like losses.
+  static constexpr duration handed_patience = duration::microseconds(100);
   /// How long a link may take to come up before somebody who waits for it is told.
   static constexpr duration link_grace = duration::milliseconds(500);
   /// Of one peer; it may open no more.
@@ -149,6 +164,7 @@ class host {
   void on_packet(instant now, mbuf_ptr packet, const received_packet& in);
   void on_channel_packet(instant now, mbuf_ptr packet, const received_packet& in,
                          channel_entry& entry);
+  bool is_fresh(channel& c, const wire::channel_header& header);
   bool deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records);
   using record_handler = socket_outcome (host::*)(instant, mbuf_ptr&, socket_entry&,
                                                   const wire::record_view&, bool alone);
@@ -164,6 +180,26 @@ class host {
   bool refuse_unknown(peer& p, const wire::record_view& record);
   void touch(socket_entry& s);
   void hand_over(instant now);
+
+  // host_handoff.cpp: records of other lcores' sockets.
+  bool is_ours(const wire::record_view& record) const noexcept {
+    return config_.place.count == 1 || lcore_of_ports(record.header->source, record.header->dest,
+                                                      config_.place.count) == config_.place.index;
+  }
+  std::uint32_t lcores_of(std::span<std::byte> records) const noexcept;
+  void hand_out(instant now, mbuf_ptr packet, channel_entry& entry, const handed_packet& what,
+                std::span<std::byte> records, std::uint32_t lcores);
+  std::size_t serve_exchange(instant now);
+  bool deliver_handed(instant now, const handoff& h);
+  void on_handed_back(instant now, const handoff& h);
+  void accept(instant now, channel_entry& entry, const handed_packet& what);
+  void accept_in_order(instant now, channel_entry& entry);
+  void conclude(std::uint32_t ticket);
+  channel_entry* channel_of(const handed_packet& what) const noexcept;
+  void bury(channel_entry& entry);
+  void tell_lcores(const peer_news& news);
+  void tell_again();
+  void on_news(instant now, const peer_news& news);
 
   // host_network.cpp: neighbours and the gateway, ARP, ICMP, the link's state.
   std::uint32_t next_hop(std::uint32_t ip) const noexcept;
@@ -203,14 +239,16 @@ class host {
   packet_route route_to(std::uint32_t ip, const mac_address& mac, std::uint8_t traffic_class,
                         std::uint32_t channel) const noexcept;
   channel_entry* find_channel(std::uint32_t id) const noexcept;
+  std::size_t free_channel_number(std::uint32_t peer_ip) const;
   channel_entry* create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class);
   [[gnu::cold]] void open_channels(instant now, peer& p, std::size_t traffic_class);
   void update_peer(peer& p);
-  void learn_epoch(peer& p, std::uint64_t epoch);
+  void learn_epoch(instant now, peer& p, std::uint64_t epoch);
   [[gnu::cold]] void relieve(instant now, channel_entry& entry);
   static bool others_answer(instant now, const channel_entry& entry);
   [[gnu::cold]] void drop_channel(instant now, channel_entry& entry);
   [[gnu::cold]] void lose_peer(instant now, peer& p, errc error, bool reconnect);
+  [[gnu::cold]] void give_up(instant now, peer& p, errc error, bool reconnect);
   peer* peer_of(instant now, std::uint32_t ip);
   bool forget_idle_peer(instant now);
 
@@ -263,6 +301,8 @@ class host {
   core::mailbox mailbox_;
   credit_pool credit_;
   memory_budget out_of_order_;
+  handed_packets handed_;
+  std::deque<std::pair<unsigned, peer_news>> untold_;  ///< and for which lcore: its ring was full
   socket_environment environment_;
   cookie_jar cookies_;
   neighbor_table neighbors_;
@@ -276,7 +316,7 @@ class host {
   bool device_gone_ = false;
 
   std::unordered_map<std::uint32_t, std::unique_ptr<peer>> peers_;
-  std::vector<std::unique_ptr<channel_entry>> channels_;  ///< by id - 1
+  std::vector<std::unique_ptr<channel_entry>> channels_;  ///< by channel_number()
   socket_table sockets_;
   std::unordered_map<std::uint16_t, listener_link*> listeners_;
   std::uint16_t next_port_;

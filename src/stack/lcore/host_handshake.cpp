@@ -13,6 +13,11 @@ bool makes_sense(const wire::handshake_body& body) noexcept {
          body.tag != 0;
 }
 
+/// The dynamic ports (RFC 6335).
+std::uint16_t udp_source_of(std::uint32_t channel) noexcept {
+  return static_cast<std::uint16_t>(49152 + channel % 16384);
+}
+
 const wire::handshake_body* body_of(const received_packet& in) noexcept {
   if (in.bytes.size() < sizeof(wire::channel_header) + sizeof(wire::handshake_body)) return nullptr;
   return &wire::at<wire::handshake_body>(
@@ -33,7 +38,7 @@ packet_route host::route_to(std::uint32_t ip, const mac_address& mac, std::uint8
   packet_route route;
   route.mac = mac;
   route.ip = ip;
-  route.udp_source = static_cast<std::uint16_t>(49152 + channel % 16384);
+  route.udp_source = udp_source_of(channel);
   route.dscp_ecn = static_cast<std::uint8_t>(
       (traffic_class == 0 ? wire::dscp_throughput : wire::dscp_latency) | wire::ecn_ect0);
   return route;
@@ -107,7 +112,7 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.peers_lost;
     lose_peer(now, p, errc::peer_lost, true);
   }
-  learn_epoch(p, echo->epoch);
+  learn_epoch(now, p, echo->epoch);
   // Behind a router all have its MAC address: that is no neighbour's.
   if (config_.address.on_link(in.source_ip)) neighbors_.confirm(in.source_ip, in.source_mac);
 
@@ -127,6 +132,7 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
   }
   ++stats_.handshake_packets_received;
   entry->chan.accept(now, *echo);
+  entry->route.udp_source = udp_source_of(echo->channel);
   entry->route.checksum = entry->chan.checksummed();
   activate(*entry);
   update_peer(p);
@@ -151,19 +157,22 @@ void host::on_handshake_answer(instant now, channel_entry& entry, wire::packet_k
     lose_peer(now, p, errc::peer_lost, true);
     p.classes[entry.chan.traffic_class()].channels.push_back(&entry);
   }
-  learn_epoch(p, body.epoch);
+  learn_epoch(now, p, body.epoch);
   on_peer_mtu(now, p, body.mtu);
+  entry.route.udp_source = udp_source_of(entry.chan.peer_id());
   entry.route.checksum = entry.chan.checksummed();
   update_peer(p);
 }
 
-void host::learn_epoch(peer& p, std::uint64_t epoch) {
+void host::learn_epoch(instant now, peer& p, std::uint64_t epoch) {
   // What was taken for its end was a pause: from now on it gets more time.
   if (std::exchange(p.fell_silent, false) && epoch == p.lost_epoch) {
     ++stats_.peers_returned;
     ++p.pauses;
   }
-  p.epoch = epoch;
+  if (std::exchange(p.epoch, epoch) == epoch) return;
+  p.known_since = now;
+  tell_lcores({.epoch = epoch, .when = now, .ip = p.ip});
 }
 
 /// Keeps what channels are told of their peer up to date.
@@ -182,16 +191,33 @@ void host::update_peer(peer& p) {
 }
 
 channel_entry* host::find_channel(std::uint32_t id) const noexcept {
-  return id == 0 || id > channels_.size() ? nullptr : channels_[id - 1].get();
+  const std::uint32_t number = channel_number(id, config_.place.count);
+  const bool ours = id != 0 && lcore_of_channel(id, config_.place.count) == config_.place.index;
+  return ours && number < channels_.size() ? channels_[number].get() : nullptr;
+}
+
+/// The lowest one, or one by whose id the device brings the channel's packets to this lcore.
+std::size_t host::free_channel_number(std::uint32_t peer_ip) const {
+  const auto is_free = [this](std::size_t n) {
+    return n >= channels_.size() || channels_[n] == nullptr;
+  };
+  std::size_t first = 0;
+  while (!is_free(first)) ++first;
+  if (!config_.comes_here) return first;
+  constexpr std::size_t tries = 256;  // of which one in as many as there are lcores will do
+  for (std::size_t n = first; n < first + tries; ++n) {
+    const std::uint32_t id = channel_id(static_cast<std::uint32_t>(n), config_.place);
+    if (is_free(n) && config_.comes_here(peer_ip, udp_source_of(id))) return n;
+  }
+  return first;
 }
 
 channel_entry* host::create_channel(peer& p, const mac_address& mac, std::uint8_t traffic_class) {
-  const auto free = std::ranges::find_if(channels_, [](const auto& e) { return e == nullptr; });
-  const auto index = static_cast<std::size_t>(free - channels_.begin());
-  if (free == channels_.end()) channels_.emplace_back();
+  const std::size_t index = free_channel_number(p.ip);
+  if (index >= channels_.size()) channels_.resize(index + 1);
 
   channel_config c;
-  c.id = static_cast<std::uint32_t>(index + 1);
+  c.id = channel_id(static_cast<std::uint32_t>(index), config_.place);
   c.tag = static_cast<std::uint32_t>(random_.next() | 1);
   c.epoch = config_.epoch;
   c.first_number = config_.first_number.value_or(static_cast<std::uint32_t>(random_.next()));
@@ -223,8 +249,9 @@ void host::open_channels(instant now, peer& p, std::size_t traffic_class) {
   if (!mac) return;
   const std::int64_t wanted =
       traffic_class == 0 ? config_.values.channels_throughput : config_.values.channels_latency;
-  // Of the default's 4, one an io lcore: this host has one.
-  for (std::int64_t n = std::max<std::int64_t>(wanted, 1); n > 0; --n) {
+  // A socket sends over its own lcore's channels: each lcore has one at least.
+  const std::int64_t share = (wanted + config_.place.count - 1) / config_.place.count;
+  for (std::int64_t n = std::max<std::int64_t>(share, 1); n > 0; --n) {
     channel_entry* entry = create_channel(p, *mac, static_cast<std::uint8_t>(traffic_class));
     entry->chan.open(now);
     ++stats_.handshakes_started;
@@ -260,7 +287,7 @@ void host::drop_channel(instant now, channel_entry& entry) {
   entry.chan.kill(verdicts_);
   timers_.disarm(entry.wake);
   std::erase(p.classes[entry.chan.traffic_class()].channels, &entry);
-  graveyard_.push_back(std::move(channels_[entry.chan.id() - 1]));
+  bury(entry);
   apply_verdicts(now, p);
   update_peer(p);
 }
@@ -276,7 +303,7 @@ void host::on_close(instant now, channel_entry& entry) {
     s.sock.on_peer_goodbye();
     settle(now, s, socket_outcome::ok);
   });
-  lose_peer(now, entry.owner, errc::connection_reset, false);
+  give_up(now, entry.owner, errc::connection_reset, false);  // the others are told by it too
 }
 
 /// It acknowledges what it can not have: nothing it says about this channel is worth anything.
@@ -291,21 +318,31 @@ void host::on_lying_peer(instant now, peer& p) {
 // nothing that the old ones could lose. What the old peer answered already must not be mixed with
 // what another says.
 void host::lose_peer(instant now, peer& p, errc error, bool reconnect) {
+  if (p.epoch != 0)
+    tell_lcores({.epoch = p.epoch,
+                 .when = now,
+                 .ip = p.ip,
+                 .error = static_cast<std::uint16_t>(error),
+                 .reconnect = reconnect});
+  give_up(now, p, error, reconnect);
+}
+
+/// The same for this lcore alone.
+void host::give_up(instant now, peer& p, errc error, bool reconnect) {
   for (peer::per_class& c : p.classes) {
     for (channel_entry* e : std::exchange(c.channels, {})) {
       e->chan.kill(verdicts_);
       timers_.disarm(e->wake);
-      auto& owner = channels_[e->chan.id() - 1];
-      graveyard_.push_back(std::move(owner));  // it may be in use further up
+      bury(*e);
     }
   }
   if (p.epoch != 0) p.lost_epoch = p.epoch;
-  p.lost_at = now;
+  p.lost_at = p.gone_at = now;
   p.fell_silent = false;
   p.epoch = 0;
   apply_verdicts(now, p);
   p.resets.clear();
-  p.connections.reset();
+  p.connections.clear();
   sockets_.for_each([&](socket_entry& s) {
     if (&s.owner != &p) return;
     if (reconnect && !s.sock.was_answered()) {

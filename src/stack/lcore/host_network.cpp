@@ -40,7 +40,7 @@ void host::learn(instant now, std::uint32_t ip, const mac_address& mac) {
   const auto before = neighbors_.find(ip);
   const bool gateway = ip == config_.gateway;  // those whom we only answer are behind it too
   if (!(gateway ? neighbors_.confirm(ip, mac) : neighbors_.learn(ip, mac))) return;
-  if (before) {
+  if (before && config_.place.leads()) {
     ++stats_.neighbors_moved;
     events_.push(now,
                  {.kind = event_kind::neighbor_moved, .ip = ip, .mac = mac, .before = *before});
@@ -50,7 +50,7 @@ void host::learn(instant now, std::uint32_t ip, const mac_address& mac) {
     for (peer::per_class& c : p->classes)
       for (channel_entry* e : c.channels) e->route.mac = mac;
     for (std::size_t i = 0; i < traffic_classes; ++i)
-      if (!p->classes[i].ready.empty()) open_channels(now, *p, i);
+      if (p->needs_channels(i)) open_channels(now, *p, i);
   }
 }
 
@@ -122,18 +122,20 @@ void host::on_arp(instant now, mbuf_ptr frame) {
   const host_address& us = config_.address;
   if (arp.sender_ip == us.ip) {
     // With our MAC address it is the kernel's, which has the interface too.
-    if (arp.sender_mac != us.mac) on_address_conflict(now, arp.sender_mac);
+    if (arp.sender_mac != us.mac && config_.place.leads()) on_address_conflict(now, arp.sender_mac);
     return;
   }
   const bool for_us = arp.operation == wire::arp_request && arp.target_ip == us.ip;
   if (is_neighbor(arp.sender_ip)) {
     learn(now, arp.sender_ip, arp.sender_mac);
-  } else if (for_us && arp.sender_ip != 0) {
+  } else if (for_us && arp.sender_ip != 0 && config_.place.leads()) {
     ++stats_.arp_off_link;
     events_.push(
         now, {.kind = event_kind::off_link_neighbor, .ip = arp.sender_ip, .mac = arp.sender_mac});
   }
-  if (!for_us || (config_.kernel != nullptr && config_.kernel->has_our_address())) return;
+  if (!for_us || !config_.place.leads() ||
+      (config_.kernel != nullptr && config_.kernel->has_our_address()))
+    return;
   send_arp(wire::arp_reply, arp.sender_mac, us.ip, arp.sender_mac, arp.sender_ip);
   ++stats_.arp_replies_sent;
 }
@@ -251,6 +253,7 @@ void host::watch(instant now) {
     events_.push(now, {.kind = event_kind::link_down});
   }
   stats_.tx_refused += port_.tx_refused() - stats_.tx_refused.value();
+  stats_.rx_switch_full += port_.rx_dropped() - stats_.rx_switch_full.value();
   for (const auto& entry : channels_)
     if (entry != nullptr) watch_path_mtu(now, *entry);
   // A look at the kernel's news is cheaper than one at the device.
@@ -263,6 +266,7 @@ void host::on_link(instant now, bool up) {
   link_up_ = up;
   tell_link_down_at_ = instant::never();
   if (!up) {
+    if (!config_.place.leads()) return;
     ++stats_.link_downs;
     link_down_told_ = true;
     events_.push(now, {.kind = event_kind::link_down});
@@ -273,14 +277,14 @@ void host::on_link(instant now, bool up) {
   timers_.arm_no_later(neighbor_wake_, neighbors_.next_deadline());
   // There may be another switch behind it, which does not know where we are.
   const bool kernel_announces = config_.kernel != nullptr && config_.kernel->has_our_address();
-  if (config_.values.arp_probes > 0 && !kernel_announces) announce();
+  if (config_.place.leads() && config_.values.arp_probes > 0 && !kernel_announces) announce();
 }
 
 /// Nothing can come of this host any more: all who wait for it are told.
 void host::on_device_gone(instant now) {
   if (device_gone_) return;
   device_gone_ = true;
-  events_.push(now, {.kind = event_kind::device_gone});
+  if (config_.place.leads()) events_.push(now, {.kind = event_kind::device_gone});
   for (auto& [ip, p] : peers_) lose_peer(now, *p, errc::no_device, false);
   for (auto& [port, listener] : listeners_) {
     listener->error.store(static_cast<int>(errc::no_device), std::memory_order_relaxed);

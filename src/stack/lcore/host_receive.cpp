@@ -157,20 +157,32 @@ void host::on_channel_packet(instant now, mbuf_ptr packet, const received_packet
     return;
   }
 
-  switch (c.classify(header)) {
-    case received_numbers::verdict::duplicate: ++stats_.drop_duplicate; return;
-    case received_numbers::verdict::beyond_window: ++stats_.drop_beyond_window; return;
-    case received_numbers::verdict::fresh: break;
-  }
-  const std::size_t size = in.bytes.size();
-  if (header.kind == wire::packet_kind::data && c.traffic_class() == latency_class)
-    latency_seen_ = now;
-  if (header.kind == wire::packet_kind::data && !deliver(now, packet, entry.owner, records)) {
-    ++stats_.drop_no_memory;
-    return;
-  }
+  if (!is_fresh(c, header)) return;
   const bool crowded = full_bursts_ >= crowded_after && c.traffic_class() != latency_class;
-  c.on_accepted(now, header, size, in.congestion_experienced || crowded);
+  const handed_packet what{.header = header,
+                           .arrived = now,
+                           .bytes = in.bytes.size(),
+                           .congestion_experienced = in.congestion_experienced || crowded};
+  if (header.kind == wire::packet_kind::data) {
+    if (c.traffic_class() == latency_class) latency_seen_ = now;
+    const std::uint32_t lcores = lcores_of(records);
+    if ((lcores & ~(std::uint32_t{1} << config_.place.index)) != 0)
+      return hand_out(now, std::move(packet), entry, what, records, lcores);
+    if (!deliver(now, packet, entry.owner, records)) {
+      ++stats_.drop_no_memory;
+      return;
+    }
+  }
+  accept(now, entry, what);
+}
+
+bool host::is_fresh(channel& c, const wire::channel_header& header) {
+  switch (c.classify(header)) {
+    case received_numbers::verdict::duplicate: ++stats_.drop_duplicate; return false;
+    case received_numbers::verdict::beyond_window: ++stats_.drop_beyond_window; return false;
+    case received_numbers::verdict::fresh: return true;
+  }
+  return false;
 }
 
 // The table by type. Types without a row are skipped: they may be a later version's.
@@ -186,15 +198,16 @@ host::record_handler host::handler_of(wire::record_type type) noexcept {
   }
 }
 
-/// Gives each record to its socket. False when one could not be kept: the packet must not be
-/// acknowledged, and those that were kept are recognised when they come again. The others are kept
-/// all the same: the bytes that would make room may lie behind those there is no room for.
+/// Gives each record to its socket, but for those of other lcores' sockets. False when one could
+/// not be kept: the packet must not be acknowledged, and those that were kept are recognised when
+/// they come again. The others are kept all the same: the bytes that would make room may lie behind
+/// those there is no room for.
 bool host::deliver(instant now, mbuf_ptr& packet, peer& p, std::span<std::byte> records) {
   const stage_meter::scope in_socket(meter_, stage::socket);
   wire::record_reader reader(records);
   bool first = true, all_kept = true;
   for (wire::record_view r; reader.next(r); first = false) {
-    if (r.type() == wire::record_type::ack_ranges) continue;
+    if (r.type() == wire::record_type::ack_ranges || !is_ours(r)) continue;
     ++stats_.records_received;
     if (r.type() == wire::record_type::sync) {
       all_kept = on_sync(now, p, r) && all_kept;
@@ -282,8 +295,9 @@ socket_outcome host::on_reset(instant, mbuf_ptr&, socket_entry& s, const wire::r
 
 bool host::is_new_connection(peer& p, std::uint64_t id) {
   constexpr std::uint64_t half = received_numbers::window / 2;
-  if (!p.connections) p.connections.emplace().start_at(id - std::min(id, half));
-  received_numbers& seen = *p.connections;
+  const auto [of_lcore, first] = p.connections.try_emplace(lcore_of_connection(id));
+  received_numbers& seen = of_lcore->second;
+  if (first) seen.start_at(id - std::min(id, half));
   if (seen.classify(id) == received_numbers::verdict::beyond_window) seen.forget_below(id - half);
   if (seen.classify(id) != received_numbers::verdict::fresh) return false;
   seen.insert(id);
@@ -345,6 +359,7 @@ bool host::on_sync(instant now, peer& p, const wire::record_view& record) {
   link->peer_address = p.ip;
   link->peer_port = key.peer_port;
   link->traffic_class = body->traffic_class;
+  link->lcore = static_cast<std::uint8_t>(config_.place.index);
   link->send_buffer = static_cast<std::uint64_t>(config_.values.send_buffer);
   link->receive_buffer = static_cast<std::uint64_t>(config_.values.receive_buffer);
   socket_entry* s = create_socket(*link, key, body->connection, p);

@@ -138,8 +138,9 @@ void host::on_sync_arrived(socket_entry& s) {
   }
 }
 
-/// A port from 16384 on that neither a listener nor a connection to the peer's port has;
-/// 0 when there is none. They are given in turn, so that one is not used again soon.
+/// A port from 16384 on that neither a listener nor a connection to the peer's port has, and with
+/// which the connection belongs to this lcore; for a listener, any. 0 when there is none. They are
+/// given in turn, so that one is not used again soon.
 std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   constexpr std::uint16_t first = 16384;
   // Whoever goes on asking must not make the loop look at all of them each time.
@@ -148,7 +149,9 @@ std::uint16_t host::free_port(std::uint32_t peer_ip, std::uint16_t peer_port) {
   for (unsigned tries = 0; tries < 65536U - first; ++tries) {
     const std::uint16_t port = next_port_;
     next_port_ = port == 65535 ? first : static_cast<std::uint16_t>(port + 1);
-    if (!listeners_.contains(port) && sockets_.find({peer_ip, port, peer_port}) == nullptr)
+    const bool ours = peer_port == 0 ||
+                      lcore_of_ports(port, peer_port, config_.place.count) == config_.place.index;
+    if (ours && !listeners_.contains(port) && sockets_.find({peer_ip, port, peer_port}) == nullptr)
       return port;
   }
   no_port_for_ = asked;

@@ -64,7 +64,7 @@ void host::push_records(instant now, peer& p) {
     peer::per_class& c = p.classes[i];
     if (c.ready.empty() && p.resets.empty()) continue;
     if (c.channels.empty()) {
-      if (!c.ready.empty()) open_channels(now, p, i);
+      if (p.needs_channels(i)) open_channels(now, p, i);
       continue;
     }
     if (!p.resets.empty()) queue_resets(p, c);

@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
+#include "base/index_queue.hpp"
 #include "base/timer_wheel.hpp"
 #include "channel/channel.hpp"
 #include "lcore/framing.hpp"
@@ -32,6 +33,8 @@ struct channel_entry {
   std::uint16_t payload = 0;  ///< max_payload() as its sockets know it
   bool mtu_limited = false;   ///< its path takes less than both ends, and that was told
   bool active = false;        ///< in the host's list of channels to look at in this turn
+  /// Tickets of packets that other lcores are at work on, or that came after one of those.
+  index_queue<std::uint32_t> handed;
   timer wake{timer::owner_kind::channel, this};
 };
 
@@ -74,10 +77,12 @@ struct peer {
 
   std::uint32_t ip = 0;
   std::uint64_t epoch = 0;  ///< 0: not known yet
+  instant known_since;      ///< with this epoch
 
   // Of the last time that it was given up.
   std::uint64_t lost_epoch = 0;
-  instant lost_at;
+  instant lost_at;           ///< cookies from before are void; zero: none is
+  instant gone_at;           ///< what other lcores had of it then is void
   bool fell_silent = false;  ///< that was why, and it has not come back since
   int pauses = 0;            ///< times that it did come back in the same life
   std::array<per_class, traffic_classes> classes;
@@ -95,9 +100,9 @@ struct peer {
     return false;
   }
 
-  /// Ids of the connections that it opened. They are given in turn, so a SYNC that comes again is
-  /// recognised even when its connection has long ended.
-  std::optional<received_numbers> connections;
+  /// Ids of the connections that it opened, by the lcore that did. They are given in turn, so a
+  /// SYNC that comes again is recognised even when its connection has long ended.
+  std::map<unsigned, received_numbers> connections;
 
   /// Ours to it. A SYN is held back while one that is half its window older has not arrived: it
   /// would be taken for one that comes again. In batches: when the last one has arrived the next
@@ -111,6 +116,15 @@ struct peer {
 
   bool has_ready() const noexcept {
     return !resets.empty() || !classes[0].ready.empty() || !classes[1].ready.empty();
+  }
+
+  /// Somebody wants to send in this class, and nothing carries it. Resets go by any class; they may
+  /// be all that there is where what they answer came to another lcore.
+  bool needs_channels(std::size_t traffic_class) const noexcept {
+    const auto none = [](const per_class& c) { return c.channels.empty(); };
+    const bool stuck =
+        traffic_class == bulk_class && !resets.empty() && std::ranges::all_of(classes, none);
+    return stuck || (!classes[traffic_class].ready.empty() && none(classes[traffic_class]));
   }
 
   bool active = false;  ///< in the host's list of peers with something to send

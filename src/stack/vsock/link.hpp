@@ -40,6 +40,7 @@ struct app_end {
   /// Stack: acquire, by exchange(0), before it reads them.
   std::atomic<std::uint32_t> requests{0};
   const kind what;
+  std::uint8_t lcore = 0;  ///< the io lcore that serves it; constant once there are requests
 };
 
 using mailbox = mpsc_ring<app_end>;

@@ -153,7 +153,7 @@ TEST_CASE("--dev gives the EAL the lcores that are named, and for auto what the 
   CHECK(to_have("auto", "", 4) == list{1, 2, 3});
   CHECK(to_have("2", "auto", 4) == list{2, 1, 3});
   CHECK(to_have("auto", "auto", 1).empty());
-  CHECK(to_have("auto", "auto", 200).size() == most_io_lcores + core::most_dcopy_lcores);
+  CHECK(to_have("auto", "auto", 200).size() == core::most_io_lcores + core::most_dcopy_lcores);
 }
 
 TEST_CASE("The plan is told as a table", "[lcore_plan]") {

@@ -1,4 +1,6 @@
 // Channels between whole stacks: who may open them, and what strangers can not do.
+#include <set>
+
 #include "unit/support/connection.hpp"
 
 namespace nd::test {
@@ -265,4 +267,33 @@ TEST_CASE("No checksums where both agree", "[pair][handshake]") {
 }
 
 }  // namespace
+TEST_CASE("packets have the UDP source port that their receiver chose, with its channel's id",
+          "[pair]") {
+  // Each host wants packets from one port in 8, another one each.
+  host_pair p({.udp = true, .configure = [](std::size_t i, core::host_config& c) {
+                 c.comes_here = [i](std::uint32_t peer, std::uint16_t source) {
+                   CHECK(peer == made_ip(1 - i));
+                   return source % 8 == 3 + i;
+                 };
+               }});
+  std::array<std::set<std::uint16_t>, 2> ports;  // by sender
+  p.net.on_frame = [&](made_frame& f, frame_fate&) {
+    const auto* udp = reinterpret_cast<const std::byte*>(&f.ip()) + sizeof(wire::ipv4_header);
+    if (f.is_arp()) return;
+    const std::uint16_t source = wire::at<wire::udp_header>(static_cast<const void*>(udp)).source;
+    if (f.header().channel != 0) CHECK(source == 49152 + f.header().channel % 16384);
+    if (f.header().channel != 0) ports[f.from].insert(source);
+  };
+  {
+    connection c(p);
+    CHECK(c.client.write(bytes_of_text("here")) == 4);
+    CHECK(read_all(p, c.server, 4).size() == 4);
+  }
+  require_nothing_left(p);
+  for (std::size_t from = 0; from < 2; ++from) {
+    CHECK(ports[from].size() == 1);
+    for (const std::uint16_t port : ports[from]) CHECK(port % 8 == 3 + (1 - from));
+  }
+}
+
 }  // namespace nd::test

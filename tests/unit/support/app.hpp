@@ -28,6 +28,7 @@ class app_socket {
     link_->peer_address = peer;
     link_->peer_port = port;
     link_->traffic_class = traffic_class;
+    link_->lcore = static_cast<std::uint8_t>(h.place().index);
     link_->send_buffer = static_cast<std::uint64_t>(values.send_buffer);
     link_->receive_buffer = static_cast<std::uint64_t>(values.receive_buffer);
     post(core::request_connect);

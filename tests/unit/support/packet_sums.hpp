@@ -17,11 +17,12 @@ inline std::uint64_t packets_dropped(const counters& c) noexcept {
          c.drop_checksum.value() + c.drop_unknown_channel.value() + c.drop_bad_cookie.value() +
          c.drop_too_many_peers.value() + c.drop_bad_handshake.value() + c.drop_stale_epoch.value() +
          c.drop_duplicate.value() + c.drop_beyond_window.value() + c.drop_no_memory.value() +
-         c.drop_bad_ack.value();
+         c.drop_bad_ack.value() + c.drop_lcore_busy.value();
 }
 
-inline bool packets_add_up(const counters& c) noexcept {
-  return packets_used(c) + packets_dropped(c) == c.rx_packets.value();
+/// `under_way`: at other lcores.
+inline bool packets_add_up(const counters& c, std::size_t under_way = 0) noexcept {
+  return packets_used(c) + packets_dropped(c) + under_way == c.rx_packets.value();
 }
 
 }  // namespace nd::test
