@@ -85,10 +85,10 @@ class turn_signal {
   /// When the last one began.
   instant last() const noexcept { return instant(last_.load(std::memory_order_relaxed)); }
 
-  /// The loop's thread, after such a turn.
+  /// A loop's thread, after such a turn.
   void announce(instant began) noexcept {
     last_.store(began.ns(), std::memory_order_relaxed);
-    turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    turns_.fetch_add(1, std::memory_order_release);
     // Pairs with the fence in wait(): either the sleeper sees the new value, or this the sleeper.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_relaxed) > 0) [[unlikely]]

@@ -46,14 +46,4 @@ std::uint16_t queue_of(const rss_facts& rss, const udp_flow& arriving) noexcept 
   return rss.reta[hash % rss.reta.size()];
 }
 
-std::optional<std::uint16_t> source_port_for(std::uint16_t queue, const rss_facts& rss,
-                                             udp_flow arriving, std::uint16_t first,
-                                             std::uint16_t last, std::uint16_t step) noexcept {
-  for (std::uint32_t p = first; p <= last; p += step) {
-    arriving.source_port = static_cast<std::uint16_t>(p);
-    if (queue_of(rss, arriving) == queue) return arriving.source_port;
-  }
-  return std::nullopt;
-}
-
 }  // namespace nd::pmd

@@ -1,4 +1,4 @@
-// Which queue RSS gives a UDP packet to, and which source port takes it to a queue of choice.
+// Which queue RSS gives a UDP packet to.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,5 @@ struct udp_flow {
 };
 
 std::uint16_t queue_of(const rss_facts& rss, const udp_flow& arriving) noexcept;
-
-/// The first of `first`, `first` + `step`, ... up to `last` that takes packets, otherwise as
-/// `arriving`, to the queue. With n queues it takes n tries on average, of some 0.1 us.
-std::optional<std::uint16_t> source_port_for(std::uint16_t queue, const rss_facts& rss,
-                                             udp_flow arriving, std::uint16_t first,
-                                             std::uint16_t last, std::uint16_t step = 1) noexcept;
 
 }  // namespace nd::pmd

@@ -136,6 +136,35 @@ TEST_CASE("dcopy lcores at both ends, with the loop inline and on an lcore") {
       CHECK(end["counters"][way] > 1'000'000);
 }
 
+TEST_CASE("several io lcores, as many at both ends and not") {
+  const memif_pair pair;
+  const std::string lcores = "0@(0-1),1@(0-1),2@(0-1),3@(0-1)";
+  const std::string server_lcores = GENERATE("1,2", "1-3");
+  const std::string mode = GENERATE("rr", "crr", "stream");
+  CAPTURE(server_lcores, mode);
+  process server(
+      pair.command("ND_ECHO", true,
+                   {"--server", "--io-lcores", server_lcores, "--verify", "--json", "-"}, lcores),
+      {.out = pair.file("server.json"), .err = pair.file("server.err")});
+  process client(
+      pair.command("ND_ECHO", false,
+                   {"--client", memif_pair::address(true), "--io-lcores", "1,2", "--mode", mode,
+                    "--connections", "6", "--duration", "1s", "--verify", "--json", "-"},
+                   lcores),
+      {.out = pair.file("client.json"), .err = pair.file("client.err")});
+  check_end(client, 0, pair.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, pair.file("server.err"));
+  const nlohmann::json j = nlohmann::json::parse(read_file(pair.file("client.json")));
+  CHECK(j["verify_failures"] == 0);
+  CHECK(j["errors"] == 0);
+  const nlohmann::json served = nlohmann::json::parse(read_file(pair.file("server.json")));
+  CHECK(served["verify_failures"] == 0);
+  CHECK(served["counters"]["connections_accepted"] >= 6);
+  CHECK((served["counters"]["packets_handed"] > 0) == (server_lcores == "1-3"));
+  CHECK(j["counters"]["peers_lost"] == 0);
+}
+
 TEST_CASE("lcores that cannot copy are refused") {
   struct row {
     const char* list;

@@ -6,22 +6,21 @@
 namespace nd {
 namespace api {
 
+/// Listens on each io lcore: a connection is accepted where its packets are delivered.
 class acceptor_impl {
  public:
   acceptor_impl(runtime_impl& rt, const endpoint& local) : rt_(rt) {
     if (!local.address().is_any() && local.address() != rt.address())
       throw std::system_error(make_error_code(errc::address_not_available), local.to_string());
-    link_ = new core::listener_link(static_cast<unsigned>(rt.values().backlog));
-    link_->port = local.port();
-    rt_.post(*link_, core::request_listen);
-    constexpr std::chrono::nanoseconds no_limit{0};
-    rt_.wait(false, no_limit, [this] { return status() != 0; });
-    const auto error = static_cast<errc>(link_->error.load(std::memory_order_relaxed));
-    if ((status() & core::socket_link::connected) == 0) {
-      const bool failed = (status() & core::socket_link::failed) != 0;
-      close();
-      throw std::system_error(make_error_code(failed ? error : errc::interrupted),
-                              "listen on " + local.to_string());
+    const auto backlog = static_cast<unsigned>(rt.values().backlog);
+    std::uint16_t port = local.port();
+    for (unsigned i = 0; i < rt.lcores(); ++i) {
+      auto* const link = new core::listener_link((backlog + rt.lcores() - 1) / rt.lcores());
+      links_.push_back(link);
+      link->port = port;
+      link->lcore = static_cast<std::uint8_t>(i);
+      listen(*link, local);
+      port = link->port;  // the first one chooses, where it may
     }
   }
   ~acceptor_impl() { close(); }
@@ -29,27 +28,33 @@ class acceptor_impl {
   acceptor_impl& operator=(const acceptor_impl&) = delete;
 
   std::unique_ptr<socket_impl> accept(std::error_code& ec) {
-    if (link_ == nullptr) {
+    if (links_.empty()) {
       ec = errc::bad_descriptor;
       return nullptr;
     }
     core::socket_link* accepted = nullptr;
+    const core::listener_link* failed = nullptr;
     ec = rt_.wait(non_blocking, limit.value, [&] {
-      accepted = link_->accepted.pop();
-      return accepted != nullptr || (status() & core::socket_link::failed) != 0;
+      for (std::size_t n = 0; n < links_.size() && accepted == nullptr; ++n) {
+        core::listener_link& link = *links_[next_++ % links_.size()];
+        accepted = link.accepted.pop();
+        if ((status_of(link) & core::socket_link::failed) != 0) failed = &link;
+      }
+      return accepted != nullptr || failed != nullptr;
     });
-    if (accepted == nullptr && !ec)
-      ec = static_cast<errc>(link_->error.load(std::memory_order_relaxed));
-    return accepted == nullptr ? nullptr : std::make_unique<socket_impl>(rt_, accepted);
+    if (accepted != nullptr) return std::make_unique<socket_impl>(rt_, accepted);
+    if (!ec) ec = error_of(*failed);
+    return nullptr;
   }
 
   void close() noexcept {
-    if (link_ != nullptr) rt_.post(*std::exchange(link_, nullptr), core::request_close);
+    for (core::listener_link* link : std::exchange(links_, {}))
+      rt_.post(*link, core::request_close);
   }
-  bool is_open() const noexcept { return link_ != nullptr; }
+  bool is_open() const noexcept { return !links_.empty(); }
   endpoint local_endpoint() const {
-    if (link_ == nullptr) throw std::system_error(make_error_code(errc::bad_descriptor));
-    return {rt_.address(), link_->port};
+    if (links_.empty()) throw std::system_error(make_error_code(errc::bad_descriptor));
+    return {rt_.address(), links_.front()->port};
   }
 
   bool non_blocking = false;
@@ -57,10 +62,28 @@ class acceptor_impl {
 
  private:
   // Pairs with the stack's release: port and error are written before it.
-  std::uint32_t status() const noexcept { return link_->status.load(std::memory_order_acquire); }
+  static std::uint32_t status_of(const core::listener_link& link) noexcept {
+    return link.status.load(std::memory_order_acquire);
+  }
+  static errc error_of(const core::listener_link& link) noexcept {
+    return static_cast<errc>(link.error.load(std::memory_order_relaxed));
+  }
+
+  void listen(core::listener_link& link, const endpoint& local) {
+    rt_.post(link, core::request_listen);
+    constexpr std::chrono::nanoseconds no_limit{0};
+    rt_.wait(false, no_limit, [&] { return status_of(link) != 0; });
+    const std::uint32_t status = status_of(link);
+    if ((status & core::socket_link::connected) != 0) return;
+    const bool failed = (status & core::socket_link::failed) != 0;
+    const errc error = failed ? error_of(link) : errc::interrupted;
+    close();
+    throw std::system_error(make_error_code(error), "listen on " + local.to_string());
+  }
 
   runtime_impl& rt_;
-  core::listener_link* link_ = nullptr;
+  std::vector<core::listener_link*> links_;  ///< of each io lcore
+  std::size_t next_ = 0;                     ///< where accept() looks first
 };
 
 }  // namespace api

@@ -79,7 +79,7 @@ std::string node_text(int node) {
 
 lcore_wishes parse_lcores(const settings& values) {
   lcore_wishes wishes{
-      parse_wish("io_lcores", values.io_lcores, most_io_lcores),
+      parse_wish("io_lcores", values.io_lcores, core::most_io_lcores),
       parse_wish("dcopy_lcores", values.dcopy_lcores, core::most_dcopy_lcores),
   };
   if (wishes.io && wishes.dcopy)
@@ -90,7 +90,7 @@ lcore_wishes parse_lcores(const settings& values) {
 }
 
 std::vector<unsigned> lcores_to_have(const lcore_wishes& wishes, std::size_t cpus) {
-  constexpr std::size_t most = 1 + most_io_lcores + core::most_dcopy_lcores;
+  constexpr std::size_t most = 1 + core::most_io_lcores + core::most_dcopy_lcores;
   lcore_list out;
   for (const auto& named : {wishes.io, wishes.dcopy})
     if (named) out.insert(out.end(), named->begin(), named->end());
@@ -112,7 +112,7 @@ lcore_plan plan_lcores(const lcore_wishes& wishes, const lcore_facts& facts) {
           "setting io_lcores: auto finds no lcore that is free; give the EAL more than its main "
           "one (-l)");
     const std::size_t share = wishes.dcopy ? left.size() : (left.size() + 1) / 2;
-    plan.io = take_first(left, std::min(share, most_io_lcores));
+    plan.io = take_first(left, std::min<std::size_t>(share, core::most_io_lcores));
   }
   if (!wishes.dcopy) plan.dcopy = take_first(left, core::most_dcopy_lcores);
   return plan;

@@ -8,10 +8,9 @@
 
 #include "base/settings.hpp"
 #include "pmd_glue/eal.hpp"
+#include "sched/placement.hpp"
 
 namespace nd::api {
-
-inline constexpr std::size_t most_io_lcores = 16;
 
 /// What the settings say; nullopt: auto.
 struct lcore_wishes {

@@ -58,17 +58,18 @@ std::string runtime::setting(std::string_view name) const {
 
 std::vector<counter> runtime::stats() const {
   std::vector<counter> out;
-  impl_->host().stats().for_each([&](std::string_view name, std::string_view unit,
-                                     std::string_view help, std::uint64_t value) {
-    out.push_back({name, unit, help, value});
-  });
+  const auto add = [&out](const counters& of_lcore) {
+    std::size_t row = 0;
+    of_lcore.for_each([&](std::string_view name, std::string_view unit, std::string_view help,
+                          std::uint64_t value) {
+      if (row == out.size()) out.push_back({name, unit, help, 0});
+      out[row++].value += value;
+    });
+  };
+  impl_->for_each_host([&](const core::host& h) { add(h.stats()); });
   const core::copy_service* const copies = impl_->copies();
   if (copies != nullptr)
-    for (const auto& lcore : copies->lcores) {
-      std::size_t row = 0;
-      lcore->stats().for_each([&](std::string_view, std::string_view, std::string_view,
-                                  std::uint64_t value) { out[row++].value += value; });
-    }
+    for (const auto& lcore : copies->lcores) add(lcore->stats());
   out.push_back(
       {"dcopy_by_callers", "bytes",
        "of calls for dcopy lcores, copied by the calling thread because those had much to do",

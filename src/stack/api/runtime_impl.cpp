@@ -101,27 +101,27 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   const std::uint16_t mtu = pmd::port_mtu(values_);
   const lcore_facts lcores{pmd::eal_lcores(), pmd::port_node(values_)};
   plan_ = plan_lcores(wishes, lcores);
-  if (plan_.io.size() > 1) refuse("setting io_lcores: no more than one lcore yet");
   const dcopy_plan dcopy = plan_dcopy(values_, plan_.dcopy);
   for (const std::string& line : describe_plan(plan_, lcores)) pmd::log(pmd::log_level::info, line);
   std::string suffix("-");
   suffix += std::to_string(values_.port);
-  const pmd::rx_pool_needs needs = pmd::port_rx_pool_needs(values_, mtu);
+  const auto loops = static_cast<unsigned>(std::max<std::size_t>(plan_.io.size(), 1));
+  const unsigned ports = pmd::count_ports(values_, loops);
+  const pmd::rx_pool_needs needs = pmd::port_rx_pool_needs(values_, mtu, ports);
   rx_pool_ = pmd::make_mbuf_pool("nd-rx" + suffix, static_cast<std::uint64_t>(values_.rx_mbufs),
                                  needs.data_room, needs.reserved);
   rx_pool_.get_deleter().kept = needs.kept;
-  const unsigned held = std::max(pmd::port_tx_held(values_), pmd::standard_descriptors);
+  const unsigned held = std::max(pmd::port_tx_held(values_, ports), pmd::standard_descriptors);
   tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
                                  pmd::tx_data_room(mtu), held - pmd::standard_descriptors);
   packet_pool_ =
       pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs + held, pmd::tx_data_room(mtu));
-  port_ = pmd::open_port(values_, mtu, rx_pool_.get());
-  if (!values_.fault.empty()) port_ = std::make_unique<pmd::fault_port>(std::move(port_), fault);
-  address_.mac = port_->capabilities().mac;
+  ports_ = pmd::open_ports(values_, mtu, rx_pool_.get(), loops, &rss_);
+  if (!values_.fault.empty())
+    for (auto& p : ports_) p = std::make_unique<pmd::fault_port>(std::move(p), fault);
+  address_.mac = ports_[0]->capabilities().mac;
   pmd::shared_interface shared =
       pmd::find_shared_interface(static_cast<std::uint16_t>(values_.port), address_.ip);
-  kernel_ = std::move(shared.link);
-  host.kernel = kernel_.get();
   host.watch_interval = watch_interval;
   if (host.gateway == 0) host.gateway = shared.gateway;
 
@@ -137,87 +137,118 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   host.rx_reserved = needs.reserved;
   host.tx_pool = tx_pool_.get();
   host.packet_pool = packet_pool_.get();
-  host_ = std::make_unique<core::host>(host, *port_, now());
   idle_mode_ = pmd::idle_mode_of(values_.idle);
-  idle_.emplace(idle_mode_);
+  make_lcores(loops, host, std::move(shared));
   if (!dcopy.lcores.empty()) {
     const auto answer = [this](core::app_end& end, std::uint32_t requests) {
-      core::post(host_->mailbox(), end, requests, pmd::pause);
-      idle_->wake();
+      core::post(lcores_[end.lcore]->host().mailbox(), end, requests, pmd::pause);
+      lcores_[end.lcore]->wake();
     };
-    dcopy_ = std::make_unique<dcopy_lcores>(dcopy, values_, host_->digests(), *clock_, answer);
+    dcopy_ =
+        std::make_unique<dcopy_lcores>(dcopy, values_, this->host().digests(), *clock_, answer);
   }
-  if (!inline_mode()) pmd::launch_on_lcore("io_lcores", plan_.io.front(), &lcore_loop, this);
+  try {
+    for (std::size_t i = 0; i < plan_.io.size(); ++i) {
+      pmd::launch_on_lcore("io_lcores", plan_.io[i], &run_loop, &loops_[i]);
+      ++running_;
+    }
+  } catch (...) {
+    stop_loops();
+    throw;
+  }
+}
+
+void runtime_impl::stop_loops() noexcept {
+  stopping_.store(true, std::memory_order_release);
+  for (unsigned i = 0; i < running_; ++i) lcores_[i]->wake();
+  for (unsigned i = 0; i < running_; ++i) pmd::wait_for_lcore(plan_.io[i]);
+}
+
+void runtime_impl::make_lcores(unsigned count, const core::host_config& config,
+                               pmd::shared_interface first) {
+  std::vector<port*> ports;
+  for (const auto& p : ports_) ports.push_back(p.get());
+  if (count > 1) {
+    exchange_ = std::make_unique<core::lcore_exchange>(count);
+    shared_ = core::share_devices(*exchange_, address_, ports);
+    exchange_->wake = [this](unsigned lcore) { lcores_[lcore]->wake(); };
+    ports.clear();
+    for (const auto& p : shared_) ports.push_back(p.get());
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    core::host_config own = config;
+    own.place = {i, count};
+    own.exchange = exchange_.get();
+    if (rss_)
+      own.comes_here = [this, i](std::uint32_t peer, std::uint16_t source) {
+        return pmd::queue_of(*rss_, {peer, address_.ip, source, address_.udp_port}) == i;
+      };
+    if (i > 0) {
+      own.name += "-" + std::to_string(i);
+      own.seed += i;
+      first = pmd::find_shared_interface(static_cast<std::uint16_t>(values_.port), address_.ip);
+    }
+    lcores_.push_back(std::make_unique<io_lcore>(own, std::move(first.link), *ports[i], *clock_));
+    loops_.push_back({this, lcores_.back().get()});
+  }
 }
 
 runtime_impl::~runtime_impl() {
   if (inline_mode()) {
-    finish();
+    running_ = 1;
+    finish(*lcores_[0]);
   } else {
-    stopping_.store(true, std::memory_order_release);
-    idle_->wake();
-    pmd::wait_for_lcore(plan_.io.front());
+    stop_loops();
   }
   dcopy_.reset();
-  host_.reset();
-  port_.reset();
+  lcores_.clear();
+  shared_.clear();
+  exchange_.reset();
+  ports_.clear();
   if (ring_ != nullptr) ring_->keep(std::move(rx_pool_));
 }
 
-int runtime_impl::lcore_loop(void* self) {
-  auto& rt = *static_cast<runtime_impl*>(self);
-  while (!rt.stopping_.load(std::memory_order_acquire)) {
-    if (rt.turn() == 0)
-      rt.rest(instant::never());
+int runtime_impl::run_loop(void* given) {
+  runtime_impl* const rt = static_cast<const loop*>(given)->of;
+  io_lcore* const lcore = static_cast<const loop*>(given)->lcore;
+  while (!rt->stopping_.load(std::memory_order_acquire)) {
+    if (lcore->turn() == 0)
+      lcore->rest([rt, lcore] {
+        return rt->stopping_.load(std::memory_order_relaxed) ? lcore->turned() : instant::never();
+      });
     else
-      rt.turns_.announce(rt.turned_);
+      rt->turns_.announce(lcore->turned());
   }
-  rt.finish();
+  rt->finish(*lcore);
   return 0;
 }
 
 /// What sockets still hold goes out, for at most `linger`; then the peers are told, some times
-/// where they do not answer.
-void runtime_impl::finish() {
+/// where they do not answer. No lcore tells them before all have sent what they had, and none ends
+/// before all have told them: another one's records may be its to deliver, and frames to send.
+void runtime_impl::finish(io_lcore& l) {
+  core::host& h = l.host();
   const instant deadline = now() + values_.linger;
   do {
-    host_->poll(now());
-  } while (!host_->drained() && now() < deadline);
+    h.poll(now());
+  } while (!h.drained() && now() < deadline);
+  drained_.fetch_add(1);
+  while (drained_.load() < running_) h.poll(now());
   constexpr duration goodbye_interval = duration::milliseconds(5);
-  for (int tries = 0; tries < 10 && host_->say_goodbye(now()); ++tries) {
+  for (int tries = 0; tries < 10 && h.say_goodbye(now()); ++tries) {
     const instant next = now() + goodbye_interval;
     do {
-      host_->poll(now());
-    } while (host_->has_channels() && now() < next);
+      h.poll(now());
+    } while (h.has_channels() && now() < next);
   }
+  finished_.fetch_add(1);
+  while (finished_.load() < running_) h.poll(now());
 }
 
-/// One turn of the loop, and what a person should hear of it.
-std::size_t runtime_impl::turn() {
-  const instant start = turned_ = now();
-  const std::size_t pushed = host_->push(start);
-  const std::size_t served = pushed + host_->pull(pushed > 0 ? now() : start);
-  if (served > 0) idle_->busy();
-  if (host_->has_events()) [[unlikely]] {
-    for (const event& e : host_->take_events()) {
-      const log_line line = describe(e, values_.ip);
-      pmd::log(line.level, line.text);
-    }
-  }
-  return served;
-}
-
-/// Passes the time after a turn that found nothing to do.
-void runtime_impl::rest(instant deadline) noexcept {
-  idle_->rest(turned_, [&] {
-    return stopping_.load(std::memory_order_relaxed) ? turned_
-                                                     : earlier(deadline, host_->next_deadline());
-  });
-}
-
-/// The same for an application's thread, which has found nothing since the loop's turn `turns`.
+/// Passes the time of an application's thread, which has found nothing since the loop's turn
+/// `turns`.
 void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
-  if (inline_mode()) return rest(deadline);
+  if (inline_mode()) return lcores_[0]->rest([deadline] { return deadline; });
   // Bounded: a signal handler of another thread may call interrupt() right before this sleeps.
   constexpr duration longest = duration::milliseconds(100);
   const instant start = now();
@@ -226,13 +257,14 @@ void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
 }
 
 std::size_t runtime_impl::wait_for(duration most) {
-  if (std::exchange(cut_short_, false)) return turn();
+  io_lcore& own = *lcores_[0];
+  if (std::exchange(cut_short_, false)) return own.turn();
   const instant deadline = now().after(most);
   if (!inline_mode()) return wait_for_lcore(deadline);
   for (;;) {
-    const std::size_t served = turn();
-    if (served > 0 || interrupted() || turned_ >= deadline) return served;
-    rest(deadline);
+    const std::size_t served = own.turn();
+    if (served > 0 || interrupted() || own.turned() >= deadline) return served;
+    own.rest([deadline] { return deadline; });
   }
 }
 
@@ -252,7 +284,7 @@ std::size_t runtime_impl::wait_for_lcore(instant deadline) {
 }
 
 std::size_t runtime_impl::poll() {
-  if (inline_mode()) return turn();
+  if (inline_mode()) return lcores_[0]->turn();
   rte_pause();
   return 0;
 }

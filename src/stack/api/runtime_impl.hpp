@@ -1,4 +1,4 @@
-// What stands behind nd::runtime: the EAL, pools and port of one host, and who polls it.
+// What stands behind nd::runtime: the EAL, pools, ports and io lcores of one host.
 #pragma once
 
 #include <atomic>
@@ -9,13 +9,16 @@
 #include <vector>
 
 #include "api/dcopy_lcores.hpp"
+#include "api/io_lcore.hpp"
 #include "api/lcore_plan.hpp"
 #include "base/settings.hpp"
 #include "lcore/app_stream.hpp"
+#include "lcore/frame_switch.hpp"
 #include "lcore/host.hpp"
 #include "nd/runtime.hpp"
 #include "pmd_glue/clock.hpp"
 #include "pmd_glue/eal.hpp"
+#include "pmd_glue/ethdev_port.hpp"
 #include "pmd_glue/idle.hpp"
 #include "pmd_glue/mempool.hpp"
 #include "pmd_glue/ring_end.hpp"
@@ -45,15 +48,22 @@ class runtime_impl {
   bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
   void clear_interrupt() noexcept { interrupted_.store(false, std::memory_order_relaxed); }
 
-  /// Hands a request to the stack.
+  /// Hands a request to the io lcore that serves it.
   void post(core::app_end& end, std::uint32_t requests) {
-    core::post(host_->mailbox(), end, requests, [this] { poll(); });
-    if (!inline_mode()) idle_->wake();
+    io_lcore& l = *lcores_[end.lcore];
+    core::post(l.host().mailbox(), end, requests, [this] { poll(); });
+    if (!inline_mode()) l.wake();
+  }
+  unsigned lcores() const noexcept { return static_cast<unsigned>(lcores_.size()); }
+  /// Where the next connection of this host goes: each io lcore in turn.
+  std::uint8_t next_lcore() noexcept {
+    return static_cast<std::uint8_t>(next_lcore_.fetch_add(1, std::memory_order_relaxed) %
+                                     lcores());
   }
 
   /// Charges a copy of the application's to its stage, where the stack runs on its thread.
   stage_meter::scope metered_copy() noexcept {
-    return {inline_mode() ? host_->meter() : no_meter_, stage::copy};
+    return {inline_mode() ? host().meter() : no_meter_, stage::copy};
   }
 
   /// Polls, or pauses, until `done()`; otherwise the reason why not: would_block with
@@ -78,7 +88,8 @@ class runtime_impl {
   /// latency traffic too.
   std::size_t at_a_time(std::size_t bytes) noexcept {
     const auto slice = static_cast<std::size_t>(values_.bulk_slice);
-    if (bytes <= slice || !inline_mode() || dcopy_ || !host_->serves_latency(turned_)) return bytes;
+    if (bytes <= slice || !inline_mode() || dcopy_ || !host().serves_latency(lcores_[0]->turned()))
+      return bytes;
     cut_short_ = true;
     return slice;
   }
@@ -107,13 +118,19 @@ class runtime_impl {
   const settings& values() const noexcept { return values_; }
   const std::vector<std::string>& args() const noexcept { return args_; }
   core::app_environment app_environment() noexcept {
-    return {.pool = host_->tx_pool(),
-            .digests = host_->digests(),
+    return {.pool = host().tx_pool(),
+            .digests = host().digests(),
             .same_thread = inline_mode(),
             .copies = dcopy_ ? &dcopy_->service() : nullptr};
   }
-  core::host& host() noexcept { return *host_; }
-  const core::host& host() const noexcept { return *host_; }
+  /// Of the first io lcore.
+  core::host& host() noexcept { return lcores_[0]->host(); }
+  const core::host& host() const noexcept { return lcores_[0]->host(); }
+  /// Calls `f(const core::host&)` for that of each.
+  template <class F>
+  void for_each_host(F&& f) const {
+    for (const auto& l : lcores_) f(std::as_const(*l).host());
+  }
   /// Null: there are none.
   const core::copy_service* copies() const noexcept {
     return dcopy_ ? &dcopy_->service() : nullptr;
@@ -121,12 +138,18 @@ class runtime_impl {
   nd::address address() const noexcept { return nd::address(address_.ip); }
 
  private:
-  static int lcore_loop(void* self);
-  std::size_t turn();
+  /// What the thread of an io lcore is given.
+  struct loop {
+    runtime_impl* of;
+    io_lcore* lcore;
+  };
+
+  void make_lcores(unsigned count, const core::host_config& config, pmd::shared_interface first);
+  static int run_loop(void* given);
   std::size_t wait_for_lcore(instant deadline);
-  void rest(instant deadline) noexcept;
   void rest(std::uint32_t turns, instant deadline) noexcept;
-  void finish();
+  void stop_loops() noexcept;
+  void finish(io_lcore& l);
 
   std::unique_ptr<pmd::eal> eal_;  ///< goes last
   config config_;
@@ -139,18 +162,23 @@ class runtime_impl {
   pmd::mempool_ptr rx_pool_;
   pmd::mempool_ptr tx_pool_;
   pmd::mempool_ptr packet_pool_;
-  std::unique_ptr<port> port_;
-  std::unique_ptr<kernel_link> kernel_;
-  std::unique_ptr<core::host> host_;
+  std::vector<std::unique_ptr<port>> ports_;        ///< one for each io lcore, or one for all
+  std::optional<pmd::rss_facts> rss_;               ///< of several ports
+  std::unique_ptr<core::lcore_exchange> exchange_;  ///< of several io lcores
+  std::vector<std::unique_ptr<core::switched_port>> shared_;  ///< those ports, as each sees them
+  std::vector<std::unique_ptr<io_lcore>> lcores_;             ///< one in inline mode
+  std::vector<loop> loops_;
+  std::atomic<unsigned> next_lcore_{0};
   std::unique_ptr<dcopy_lcores> dcopy_;
   pmd::idle_mode idle_mode_ = pmd::idle_mode::spin;
-  std::optional<pmd::polling_idle> idle_;  ///< of the thread that runs the loop
-  instant turned_;                         ///< when its last turn began
-  bool cut_short_ = false;                 ///< a call could have moved more: don't wait
-  pmd::turn_signal turns_;                 ///< in lcore mode
+  bool cut_short_ = false;  ///< a call could have moved more: don't wait
+  pmd::turn_signal turns_;  ///< in lcore mode
   stage_meter no_meter_{nullptr};
   std::atomic<bool> interrupted_{false};
-  std::atomic<bool> stopping_{false};  ///< lcore mode: the loop finishes and returns
+  std::atomic<bool> stopping_{false};  ///< lcore mode: the loops finish and return
+  unsigned running_ = 0;               ///< loops; constant once they are to stop
+  std::atomic<unsigned> drained_{0};   ///< io lcores with nothing left to send
+  std::atomic<unsigned> finished_{0};  ///< and those that have told their peers
 };
 
 }  // namespace nd::api

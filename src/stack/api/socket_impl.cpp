@@ -44,6 +44,7 @@ std::error_code socket_impl::connect(const endpoint& peer) {
   link_->peer_address = peer.address().to_uint();
   link_->peer_port = peer.port();
   link_->traffic_class = static_cast<std::uint8_t>(priority);
+  link_->lcore = rt_.next_lcore();
   link_->send_buffer = send_buffer;
   link_->receive_buffer = receive_buffer;
   rt_.post(*link_, core::request_connect);
