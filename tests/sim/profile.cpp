@@ -55,6 +55,7 @@ class drawing {
   void draw_congestion();
   void draw_copies();
   void draw_lcores();
+  void draw_policy();
   void draw_classes();
   side_plan draw_side();
 
@@ -304,6 +305,11 @@ void drawing::draw_lcores() {
   s_.device_queues = chance(0.5);
 }
 
+void drawing::draw_policy() {
+  constexpr std::array<const char*, 3> policies{"round_robin", "source_port", "least_queued"};
+  s_.values.channel_policy = one_of(policies);
+}
+
 void drawing::draw_classes() {
   s_.lanes = chance(0.5);
   s_.values.bulk_slice = chance(0.2) ? 0 : static_cast<std::int64_t>(spread(1000, 65536));
@@ -320,6 +326,7 @@ scenario drawing::draw() {
   draw_copies();
   draw_classes();
   draw_lcores();
+  draw_policy();
   return std::move(s_);
 }
 

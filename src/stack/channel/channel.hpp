@@ -124,6 +124,7 @@ class channel {
     queued_bytes_ += size_of(r);
   }
   std::size_t queued() const noexcept { return queue_.size(); }
+  std::uint64_t queued_bytes() const noexcept { return queued_bytes_; }
   /// Records are queued that congestion window or pacing hold back: an acknowledgement or the timer
   /// will change that.
   bool held_back() const noexcept { return held_back_ && !queue_.empty(); }

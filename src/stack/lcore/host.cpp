@@ -56,6 +56,7 @@ host::host(const host_config& config, port& device, instant now)
       next_port_(static_cast<std::uint16_t>(49152 + random_.below(16384))),
       next_connection_(first_connection(config.place.index, random_.next()) +
                        received_numbers::window),
+      channel_policy_(channel_policy_of(config.values.channel_policy)),
       bulk_packets_(packets_of_slice(config, device_.mtu)),
       latency_seen_(now - latency_memory),
       aborts_(share_of(10, config.place), 2, random_.next(), now),

@@ -328,6 +328,7 @@ class host {
   std::vector<wire::socket_handle> touched_;
   std::vector<std::unique_ptr<channel_entry>> graveyard_;  ///< dead channels, until push() ends
   std::vector<channel_load> loads_;                        ///< of the channels of a class
+  const channel_policy channel_policy_;
   record_verdicts verdicts_;
   std::vector<wire::ack_range> ranges_;
   frames_out tx_;

@@ -85,14 +85,22 @@ void host::queue_resets(peer& p, peer::per_class& c) {
 // Deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): each ready socket gives as many bytes
 // as the others, in however large records. What one has given too much is taken off the next time.
 void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
+  const socket_entry* first_waiting = nullptr;  // of those that have a channel of their own
   while (socket_entry* s = c.ready.front()) {
+    if (s == first_waiting) break;
     bool wants_more = s->sock.wants_to_send();
     if (s->deficit <= 0) s->deficit += round;
     while (s->deficit > 0 && wants_more) {
       loads_.clear();
       for (const channel_entry* e : c.channels) loads_.push_back(e->load());
-      const std::size_t chosen = pick_channel(s->cursor, loads_);
-      if (chosen == no_channel) return;  // the ready queue is their wait list
+      const std::size_t chosen =
+          pick_channel(channel_policy_, s->cursor, s->sock.key().local_port, loads_);
+      if (chosen == no_channel) {
+        if (channel_policy_ != channel_policy::source_port)
+          return;  // the ready queue is their wait list
+        if (first_waiting == nullptr) first_waiting = s;
+        break;
+      }
       channel_entry& e = *c.channels[chosen];
       const auto record = s->sock.next_record(now, e.chan.max_payload());
       wants_more = s->sock.wants_to_send();
@@ -115,6 +123,7 @@ void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
     const instant deadline = s->sock.next_deadline();
     if (!deadline.is_never()) timers_.arm_no_later(s->wake, deadline);
   }
+  c.stuck = !c.ready.empty() && c.ready.front() == first_waiting;
 }
 
 std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t budget) {

@@ -25,7 +25,9 @@ struct channel_entry {
       : chan(config, stats), owner(p) {}
 
   bool is_live() const noexcept { return chan.state() == channel_state::open && !chan.stalled(); }
-  channel_load load() const noexcept { return {chan.queue_room(), is_live(), chan.loss_share()}; }
+  channel_load load() const noexcept {
+    return {chan.queue_room(), is_live(), chan.loss_share(), chan.queued_bytes()};
+  }
 
   channel chan;
   peer& owner;
@@ -69,6 +71,7 @@ struct peer {
   struct per_class {
     std::vector<channel_entry*> channels;  ///< opening or open
     ready_queue ready;
+    bool stuck = false;  ///< all of `ready` wait for channels of their own, which are full
 
     bool any_live() const noexcept {
       return std::ranges::any_of(channels, [](const channel_entry* e) { return e->is_live(); });
@@ -93,7 +96,7 @@ struct peer {
       const bool live = c.any_live();
       for (const channel_entry* e : c.channels) {
         if (live && !e->is_live()) continue;
-        if (!c.ready.empty() && e->chan.queue_room() > 0) return true;
+        if (!c.ready.empty() && !c.stuck && e->chan.queue_room() > 0) return true;
         if (!resets.empty() && e->chan.can_queue()) return true;
       }
     }

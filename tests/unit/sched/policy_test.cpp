@@ -1,4 +1,4 @@
-// pick_channel: round robin with stickiness, over channels that may be full.
+// Which channel carries the next record, over channels that may be full.
 #include "sched/policy.hpp"
 
 #include <catch2/catch.hpp>
@@ -127,4 +127,44 @@ TEST_CASE("where all are stalled, they carry what there is", "[policy]") {
   for (unsigned i = 0; i < 3 * channel_stickiness; ++i)
     ++picks[nd::core::pick_channel(cursor, loads)];
   CHECK(picks == std::vector<unsigned>(3, channel_stickiness));
+}
+
+TEST_CASE("by port, a socket stays on its channel, and waits for it where it is full", "[policy]") {
+  using nd::core::pick_by_port;
+  std::vector<channel_load> loads(3, {4, true, 0});
+  for (std::uint16_t port = 0; port < 30; ++port)
+    for (int i = 0; i < 10; ++i) REQUIRE(pick_by_port(port, loads) == port % 3U);
+  loads[1].room = 0;
+  CHECK(pick_by_port(4, loads) == no_channel);
+  CHECK(pick_by_port(5, loads) == 2);
+  // One that does not work is another matter.
+  loads[1] = {4, false, 0};
+  CHECK(pick_by_port(4, loads) == 2);
+  loads[2].room = 0;
+  CHECK(pick_by_port(4, loads) == no_channel);
+  for (channel_load& load : loads) load = {4, false, 0};
+  CHECK(pick_by_port(4, loads) == 1);
+  CHECK(pick_by_port(4, {}) == no_channel);
+}
+
+TEST_CASE("the least queued channel that has room, works, and loses least", "[policy]") {
+  using nd::core::pick_least_queued;
+  std::vector<channel_load> loads{{4, true, 0, 900}, {4, true, 0, 100}, {4, true, 0, 500}};
+  CHECK(pick_least_queued(loads) == 1);
+  loads[1].room = 0;
+  CHECK(pick_least_queued(loads) == 2);
+  loads[2].live = false;
+  CHECK(pick_least_queued(loads) == 0);
+  loads = {{4, true, 0, 900}, {4, true, nd::core::loss_margin + 1, 100}, {4, true, 0, 900}};
+  CHECK(pick_least_queued(loads) == 0);  // the first of equals
+  for (channel_load& load : loads) load.room = 0;
+  CHECK(pick_least_queued(loads) == no_channel);
+  CHECK(pick_least_queued({}) == no_channel);
+}
+
+TEST_CASE("policies by their setting's names", "[policy]") {
+  using nd::core::channel_policy;
+  CHECK(nd::core::channel_policy_of("round_robin") == channel_policy::round_robin);
+  CHECK(nd::core::channel_policy_of("source_port") == channel_policy::source_port);
+  CHECK(nd::core::channel_policy_of("least_queued") == channel_policy::least_queued);
 }
