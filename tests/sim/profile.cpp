@@ -308,6 +308,7 @@ void drawing::draw_lcores() {
 void drawing::draw_policy() {
   constexpr std::array<const char*, 3> policies{"round_robin", "source_port", "least_queued"};
   s_.values.channel_policy = one_of(policies);
+  if (chance(0.2)) s_.values.remote_channels = "never";
 }
 
 void drawing::draw_classes() {

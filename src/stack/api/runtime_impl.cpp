@@ -201,6 +201,7 @@ runtime_impl::~runtime_impl() {
     stop_loops();
   }
   dcopy_.reset();
+  if (exchange_ != nullptr) exchange_->wake = nullptr;
   lcores_.clear();
   shared_.clear();
   exchange_.reset();

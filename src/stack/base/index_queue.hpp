@@ -1,6 +1,7 @@
 // A FIFO whose elements keep their number.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <utility>
@@ -14,7 +15,7 @@ template <class T>
 class index_queue {
  public:
   explicit index_queue(std::size_t initial_capacity = 64) : slots_(initial_capacity) {
-    assert((initial_capacity & (initial_capacity - 1)) == 0);
+    assert((initial_capacity & (initial_capacity - 1)) == 0);  // 0: nothing until the first push
   }
 
   std::uint64_t begin() const noexcept { return begin_; }
@@ -44,7 +45,7 @@ class index_queue {
 
  private:
   [[gnu::cold]] void grow() {
-    std::vector<T> larger(slots_.size() * 2);
+    std::vector<T> larger(std::max<std::size_t>(slots_.size() * 2, 1));
     for (std::uint64_t i = begin_; i != end_; ++i)
       larger[i & (larger.size() - 1)] = std::move((*this)[i]);
     slots_ = std::move(larger);

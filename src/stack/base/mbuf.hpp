@@ -18,10 +18,9 @@ using mbuf_ptr = std::unique_ptr<rte_mbuf, mbuf_deleter>;
 
 /// Where a segment that we send stands.
 enum class segment_state : std::uint8_t {
-  unsent,     ///< in the write queue; may still grow
-  queued,     ///< in a channel's send queue
-  in_flight,  ///< in a packet that is not acknowledged yet
-  lost,       ///< in the retransmit queue, to be sent again
+  unsent,      ///< in the write queue; may still grow
+  in_channel,  ///< queued there, or in a packet that is not acknowledged yet
+  lost,        ///< in the retransmit queue, to be sent again
 };
 
 /// A run of stream bytes in one mbuf: the private area of every mbuf of our pools. Bytes we send

@@ -168,7 +168,6 @@ rte_mbuf* channel::data_packet(instant now, rte_mempool* pool) {
 }
 
 void channel::move_to_sent(wire::record& r) {
-  if (r.segment != nullptr) segment_of(r.segment).state = segment_state::in_flight;
   ++stats_.records_sent;
   if (r.retransmission) ++stats_.records_retransmitted;
   queued_bytes_ -= size_of(r);

@@ -9,7 +9,9 @@ lcore_exchange::inbox::inbox(unsigned lcores)
       to_send_urgent(frames),
       packets(tickets * (lcores - 1)),
       answers(tickets * (lcores - 1)),
-      news(tickets) {}
+      news(tickets),
+      borrowed(loans * (lcores - 1)),
+      returned(loans) {}
 
 lcore_exchange::lcore_exchange(unsigned lcores) {
   for (unsigned i = 0; i < lcores; ++i) inboxes_.push_back(std::make_unique<inbox>(lcores));
@@ -21,6 +23,8 @@ lcore_exchange::~lcore_exchange() {
          {&box->received, &box->received_urgent, &box->to_send, &box->to_send_urgent})
       while (rte_mbuf* m = ring->pop()) rte_pktmbuf_free(m);
     for (handoff h; box->packets.pop(h);) rte_pktmbuf_free(h.packet);
+    for (mpsc_value_ring<lent_record>* ring : {&box->borrowed, &box->returned})
+      for (lent_record l; ring->pop(l);) rte_pktmbuf_free(l.record.segment);
   }
 }
 

@@ -1,10 +1,12 @@
-// What the io lcores of a host hand each other: frames, and packets whose records are for sockets
-// of another lcore. Rings, one that is read an lcore and kind; no lock.
+// What the io lcores of a host hand each other: frames, packets whose records are for sockets of
+// another lcore, and records for another lcore's channels. Rings, one that is read an lcore and
+// kind; no lock.
 #pragma once
 
 #include <rte_mbuf.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +16,7 @@
 #include "base/time.hpp"
 #include "nd/error.hpp"
 #include "sched/placement.hpp"
+#include "wire/record.hpp"
 
 namespace nd::core {
 
@@ -46,8 +49,24 @@ struct peer_news {
 };
 static_assert(sizeof(peer_news) == 24);
 
+/// A record that a socket's lcore gives to another one, whose channels carry it, and the same on
+/// its way back, when it is known what became of it.
+struct lent_record {
+  wire::record record;
+  std::uint64_t epoch = 0;    ///< of the peer that it is for
+  std::uint32_t peer_ip = 0;  ///< also on the way back, as what follows
+  std::uint16_t payload = 0;  ///< bytes that a record may have there; 0: nothing can be carried now
+  std::uint8_t borrower = 0;  ///< lcore
+  std::uint8_t arrived = 0;   ///< else it is lost
+};
+static_assert(sizeof(lent_record) == 80);
+
 class lcore_exchange {
  public:
+  /// Records of one lcore that others may have, and those of them that wait at one for a channel:
+  /// what waits there, others overtake.
+  static constexpr std::uint32_t loans = 1024;
+  static constexpr std::uint32_t waiting_loans = 32;
   /// Packets of one lcore that others may be at work on.
   static constexpr std::uint32_t tickets = 512;
   /// Frames of one kind that may wait for an lcore.
@@ -73,7 +92,8 @@ class lcore_exchange {
              !to_send_urgent.empty();
     }
     bool has_packets() const noexcept {
-      return !packets.empty() || !answers.empty() || !news.empty();
+      return !packets.empty() || !answers.empty() || !news.empty() || !borrowed.empty() ||
+             !returned.empty();
     }
 
     mpsc_ring<rte_mbuf> received;         ///< frames for it that came to another one
@@ -83,6 +103,10 @@ class lcore_exchange {
     mpsc_value_ring<handoff> packets;
     mpsc_value_ring<handoff> answers;  ///< has room for all that can be under way
     mpsc_value_ring<peer_news> news;
+    mpsc_value_ring<lent_record> borrowed;  ///< both have room for all that can be under way
+    mpsc_value_ring<lent_record> returned;
+    /// Records of each other lcore that have left `borrowed` and the queue behind it. Written here.
+    std::array<std::atomic<std::uint64_t>, most_io_lcores> taken{};
   };
   inbox& of(unsigned lcore) noexcept { return *inboxes_[lcore]; }
 

@@ -39,6 +39,8 @@ host::host(const host_config& config, port& device, instant now)
       mailbox_(share_of(config.values.sockets, config.place) * 2),
       credit_(rx_bytes(config) / 8 * 3),
       out_of_order_{.limit = rx_bytes(config) / 4},
+      lends_(config.place.count > 1 && config.values.remote_channels == "when_full" &&
+             config.values.channel_policy != "source_port"),
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .reserve = config.packet_pool,
@@ -76,10 +78,15 @@ host::~host() {
     timers_.disarm(entry->wake);
     verdicts_.clear();
     entry->chan.kill(verdicts_);
-    // Their sockets are gone: what the channel held are orphans.
-    for (const wire::record& r : verdicts_.lost)
-      if (r.segment != nullptr) rte_pktmbuf_free(r.segment);
+    // Their sockets are gone: what the channel held are orphans, or other lcores'.
+    for (const wire::record& r : verdicts_.lost) {
+      if (r.lender != wire::record::own)
+        give_back(entry->owner, r, false);
+      else
+        rte_pktmbuf_free(r.segment);
+    }
   }
+  for (auto& [ip, p] : peers_) return_borrowed(*p);
   timers_.disarm(neighbor_wake_);
   timers_.disarm(watch_wake_);
   drop_requests();
@@ -193,6 +200,7 @@ host_holdings host::holdings() const noexcept {
           .neighbors = neighbors_.size(),
           .resets = resets,
           .handed = handed_.size(),
+          .lent = lent_,
           .credit = credit_.held(),
           .credit_limit = credit_.limit(),
           .out_of_order = out_of_order_.used,

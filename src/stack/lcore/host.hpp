@@ -68,6 +68,7 @@ struct host_holdings {
   std::size_t neighbors = 0;  ///< addresses in the ARP table
   std::size_t resets = 0;     ///< that wait for room in a channel
   std::size_t handed = 0;     ///< packets that other lcores are at work on
+  std::size_t lent = 0;       ///< records that other lcores carry
   std::uint64_t credit = 0;   ///< bytes granted and not consumed
   std::uint64_t credit_limit = 0;
   std::uint64_t out_of_order = 0;  ///< bytes of mbufs
@@ -144,6 +145,8 @@ class host {
   /// How long packets may wait for one before them that another lcore is at work on. Out of order,
   /// acknowledgements look like losses.
   static constexpr duration handed_patience = duration::microseconds(100);
+  /// How long an lcore that could carry nothing is left alone.
+  static constexpr duration lane_rest = duration::milliseconds(10);
   /// How long a link may take to come up before somebody who waits for it is told.
   static constexpr duration link_grace = duration::milliseconds(500);
   /// Of one peer; it may open no more.
@@ -271,11 +274,31 @@ class host {
   void send_sync(socket_entry& s);
   void on_sync_arrived(socket_entry& s);
   void apply_verdicts(instant now, peer& p);
+  void on_verdict(instant now, const wire::record& r, bool arrived);
 
   // host_send.cpp: frames out.
   void send(instant now);
   void push_records(instant now, peer& p);
   void push_class(instant now, peer::per_class& c, std::int32_t round);
+  template <class Choose, class Give>
+  void serve_ready(instant now, peer::per_class& c, std::int32_t round, bool each_waits_alone,
+                   Choose&& choose, Give&& give);
+  /// Bytes that a socket sends before the next one of its class.
+  std::int32_t round_of(std::size_t traffic_class) const noexcept {
+    return (traffic_class == latency_class ? 1 : bulk_round) * std::int32_t{max_payload()};
+  }
+  void lend(instant now);
+  void lend_class(instant now, peer& p, peer::per_class& c, std::size_t traffic_class);
+
+  // host_lending.cpp: records that another lcore's channels carry.
+  void push_borrowed(peer& p, peer::per_class& c, std::int32_t bound);
+  void borrow(instant now, const lent_record& l);
+  void give_back(const peer& p, const wire::record& r, bool arrived);
+  void give_back(std::uint32_t peer_ip, const wire::record& r, bool arrived, std::uint32_t payload);
+  void let_go(peer::per_class& c);
+  void taken(unsigned lender);
+  void return_borrowed(peer& p);
+  void on_returned(instant now, const lent_record& l);
   [[gnu::cold]] void push_reset(peer& p, const wire::record& r);
   [[gnu::cold]] void queue_resets(peer& p, peer::per_class& c);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
@@ -302,7 +325,10 @@ class host {
   credit_pool credit_;
   memory_budget out_of_order_;
   handed_packets handed_;
-  std::deque<std::pair<unsigned, peer_news>> untold_;  ///< and for which lcore: its ring was full
+  const bool lends_;
+  std::size_t lent_ = 0;                                 ///< records that other lcores have
+  std::array<std::uint64_t, most_io_lcores> lent_to_{};  ///< each, in all
+  std::deque<std::pair<unsigned, peer_news>> untold_;    ///< and for which lcore: its ring was full
   socket_environment environment_;
   cookie_jar cookies_;
   neighbor_table neighbors_;

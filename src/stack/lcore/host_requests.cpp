@@ -247,25 +247,33 @@ void host::finish(socket_entry& s) {
 /// again until it arrives. Bytes whose socket is gone are freed here.
 void host::apply_verdicts(instant now, peer& p) {
   for (const wire::record& r : verdicts_.acked) {
-    if (socket_entry* s = sockets_.find(r.owner)) {
-      s->sock.on_acked(r);
-      if (r.type == wire::record_type::sync) on_sync_arrived(*s);
-      settle(now, *s, socket_outcome::ok);
-    } else if (r.segment != nullptr) {
-      rte_pktmbuf_free(r.segment);
-    }
+    if (r.lender != wire::record::own)
+      give_back(p, r, true);
+    else
+      on_verdict(now, r, true);
   }
   for (const wire::record& r : verdicts_.lost) {
-    if (socket_entry* s = sockets_.find(r.owner)) {
-      s->sock.on_lost(r);
-      settle(now, *s, socket_outcome::ok);
-    } else if (r.segment != nullptr) {
-      rte_pktmbuf_free(r.segment);
-    } else if (r.type == wire::record_type::reset) {
+    if (r.lender != wire::record::own)
+      give_back(p, r, false);
+    else if (r.type == wire::record_type::reset)
       push_reset(p, r);
-    }
+    else
+      on_verdict(now, r, false);
   }
   verdicts_.clear();
+}
+
+/// A record of a socket here, which may be gone.
+void host::on_verdict(instant now, const wire::record& r, bool arrived) {
+  socket_entry* const s = sockets_.find(r.owner);
+  if (s == nullptr) return rte_pktmbuf_free(r.segment);
+  if (arrived) {
+    s->sock.on_acked(r);
+    if (r.type == wire::record_type::sync) on_sync_arrived(*s);
+  } else {
+    s->sock.on_lost(r);
+  }
+  settle(now, *s, socket_outcome::ok);
 }
 
 }  // namespace nd::core

@@ -1,6 +1,8 @@
 // Frames out: sockets push records onto channels, channels make packets, the device takes bursts.
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <limits>
 #include <utility>
 
 #include "lcore/host.hpp"
@@ -52,6 +54,7 @@ void host::send(instant now) {
     }
   } while (sent > 0 && std::ranges::min(budget) > 0 &&
            std::ranges::any_of(active_peers_, has_ready));
+  if (lends_) lend(now);
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
     return !p->active;
@@ -62,13 +65,15 @@ void host::push_records(instant now, peer& p) {
   const stage_meter::scope in_socket(meter_, stage::socket);
   for (std::size_t i = traffic_classes; i-- > 0;) {
     peer::per_class& c = p.classes[i];
-    if (c.ready.empty() && p.resets.empty()) continue;
+    if (!c.waiting() && p.resets.empty()) continue;
     if (c.channels.empty()) {
       if (p.needs_channels(i)) open_channels(now, p, i);
       continue;
     }
     if (!p.resets.empty()) queue_resets(p, c);
-    push_class(now, c, (i == latency_class ? 1 : bulk_round) * max_payload());
+    if (!c.borrowed.empty())
+      push_borrowed(p, c, c.ready.empty() ? std::numeric_limits<std::int32_t>::max() : round_of(i));
+    push_class(now, c, round_of(i));
   }
 }
 
@@ -84,25 +89,24 @@ void host::queue_resets(peer& p, peer::per_class& c) {
 
 // Deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): each ready socket gives as many bytes
 // as the others, in however large records. What one has given too much is taken off the next time.
-void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
-  const socket_entry* first_waiting = nullptr;  // of those that have a channel of their own
+// `choose(socket)` says what payload its next record may have, 0 where nothing takes it now: the
+// ready queue is the wait list. `give(record)` follows.
+template <class Choose, class Give>
+void host::serve_ready(instant now, peer::per_class& c, std::int32_t round, bool each_waits_alone,
+                       Choose&& choose, Give&& give) {
+  const socket_entry* first_waiting = nullptr;  // of those that wait alone
   while (socket_entry* s = c.ready.front()) {
     if (s == first_waiting) break;
     bool wants_more = s->sock.wants_to_send();
     if (s->deficit <= 0) s->deficit += round;
     while (s->deficit > 0 && wants_more) {
-      loads_.clear();
-      for (const channel_entry* e : c.channels) loads_.push_back(e->load());
-      const std::size_t chosen =
-          pick_channel(channel_policy_, s->cursor, s->sock.key().local_port, loads_);
-      if (chosen == no_channel) {
-        if (channel_policy_ != channel_policy::source_port)
-          return;  // the ready queue is their wait list
+      const std::uint16_t max_payload = choose(*s);
+      if (max_payload == 0) {
+        if (!each_waits_alone) return;
         if (first_waiting == nullptr) first_waiting = s;
         break;
       }
-      channel_entry& e = *c.channels[chosen];
-      const auto record = s->sock.next_record(now, e.chan.max_payload());
+      const auto record = s->sock.next_record(now, max_payload);
       wants_more = s->sock.wants_to_send();
       if (!record) {
         if (!wants_more) break;
@@ -112,8 +116,7 @@ void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
         return;
       }
       s->deficit -= static_cast<std::int32_t>(sizeof(wire::record_header) + record->length);
-      e.chan.queue(*record);
-      activate(e);
+      give(*record);
     }
     c.ready.pop();
     if (wants_more)
@@ -124,6 +127,70 @@ void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
     if (!deadline.is_never()) timers_.arm_no_later(s->wake, deadline);
   }
   c.stuck = !c.ready.empty() && c.ready.front() == first_waiting;
+}
+
+void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
+  channel_entry* chosen = nullptr;
+  const auto choose = [&](socket_entry& s) -> std::uint16_t {
+    loads_.clear();
+    for (const channel_entry* e : c.channels) loads_.push_back(e->load());
+    const std::size_t i = pick_channel(channel_policy_, s.cursor, s.sock.key().local_port, loads_);
+    if (i == no_channel) return 0;
+    chosen = c.channels[i];
+    return chosen->chan.max_payload();
+  };
+  serve_ready(now, c, round, channel_policy_ == channel_policy::source_port, choose,
+              [&](const wire::record& r) {
+                chosen->chan.queue(r);
+                activate(*chosen);
+              });
+}
+
+/// What the channels here have no room or no time for.
+void host::lend(instant now) {
+  for (peer* p : active_peers_) {
+    if (p->epoch == 0) continue;
+    for (std::size_t i = traffic_classes; i-- > 0;) {
+      peer::per_class& c = p->classes[i];
+      if (!c.ready.empty()) lend_class(now, *p, c, i);
+    }
+  }
+}
+
+void host::lend_class(instant now, peer& p, peer::per_class& c, std::size_t traffic_class) {
+  if (c.lanes.empty()) c.lanes.resize(config_.place.count);
+  const std::uint32_t payload = path_payload(p, traffic_class);
+  unsigned chosen = 0;
+  std::uint32_t told = 0;
+  const auto choose = [&](const socket_entry&) -> std::uint16_t {
+    if (lent_ >= lcore_exchange::loans) return 0;
+    std::uint64_t least = lcore_exchange::waiting_loans;
+    for (unsigned i = 0; i < config_.place.count; ++i) {
+      if (i == config_.place.index || now < c.lanes[i].closed_until) continue;
+      const auto& taken = config_.exchange->of(i).taken[config_.place.index];
+      const std::uint64_t waiting = lent_to_[i] - taken.load(std::memory_order_relaxed);
+      if (waiting >= least) continue;
+      least = waiting;
+      chosen = i;
+    }
+    if (least == lcore_exchange::waiting_loans) return 0;
+    const std::uint16_t there = c.lanes[chosen].payload;
+    return there != 0 ? there : static_cast<std::uint16_t>(payload);
+  };
+  const auto give = [&](const wire::record& r) {
+    lent_record l{.record = r, .epoch = p.epoch, .peer_ip = p.ip};
+    l.record.lender = static_cast<std::uint8_t>(config_.place.index);
+    l.record.traffic_class = static_cast<std::uint8_t>(traffic_class);
+    [[maybe_unused]] const bool room = config_.exchange->of(chosen).borrowed.push(l);
+    assert(room);  // for as many as may be lent
+    ++lent_;
+    ++lent_to_[chosen];
+    ++stats_.records_lent;
+    told |= std::uint32_t{1} << chosen;
+  };
+  serve_ready(now, c, round_of(traffic_class), false, choose, give);
+  for (; told != 0; told &= told - 1)
+    config_.exchange->tell(static_cast<unsigned>(std::countr_zero(told)));
 }
 
 std::size_t host::send_channel(instant now, channel_entry& entry, std::size_t budget) {

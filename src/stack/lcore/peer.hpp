@@ -11,6 +11,7 @@
 #include "base/index_queue.hpp"
 #include "base/timer_wheel.hpp"
 #include "channel/channel.hpp"
+#include "lcore/exchange.hpp"
 #include "lcore/framing.hpp"
 #include "lcore/socket_table.hpp"
 
@@ -67,12 +68,24 @@ class ready_queue {
   socket_entry* tail_ = nullptr;
 };
 
+/// To another lcore's channels.
+struct lane {
+  std::uint16_t payload = 0;  ///< bytes that a record may have there; 0: not known yet
+  instant closed_until;       ///< nothing could be carried there
+};
+
 struct peer {
   struct per_class {
     std::vector<channel_entry*> channels;  ///< opening or open
     ready_queue ready;
     bool stuck = false;  ///< all of `ready` wait for channels of their own, which are full
 
+    std::vector<lane> lanes;               ///< by lcore; none while nothing was lent
+    index_queue<lent_record> borrowed{0};  ///< for our channels
+    channel_cursor cursor;                 ///< of those
+
+    /// Sockets, or other lcores, have something to send.
+    bool waiting() const noexcept { return !ready.empty() || !borrowed.empty(); }
     bool any_live() const noexcept {
       return std::ranges::any_of(channels, [](const channel_entry* e) { return e->is_live(); });
     }
@@ -96,7 +109,8 @@ struct peer {
       const bool live = c.any_live();
       for (const channel_entry* e : c.channels) {
         if (live && !e->is_live()) continue;
-        if (!c.ready.empty() && !c.stuck && e->chan.queue_room() > 0) return true;
+        const bool wanted = (!c.ready.empty() && !c.stuck) || !c.borrowed.empty();
+        if (wanted && e->chan.queue_room() > 0) return true;
         if (!resets.empty() && e->chan.can_queue()) return true;
       }
     }
@@ -118,7 +132,7 @@ struct peer {
   std::size_t sockets = 0;
 
   bool has_ready() const noexcept {
-    return !resets.empty() || !classes[0].ready.empty() || !classes[1].ready.empty();
+    return !resets.empty() || classes[0].waiting() || classes[1].waiting();
   }
 
   /// Somebody wants to send in this class, and nothing carries it. Resets go by any class; they may
@@ -127,7 +141,7 @@ struct peer {
     const auto none = [](const per_class& c) { return c.channels.empty(); };
     const bool stuck =
         traffic_class == bulk_class && !resets.empty() && std::ranges::all_of(classes, none);
-    return stuck || (!classes[traffic_class].ready.empty() && none(classes[traffic_class]));
+    return stuck || (classes[traffic_class].waiting() && none(classes[traffic_class]));
   }
 
   bool active = false;  ///< in the host's list of peers with something to send

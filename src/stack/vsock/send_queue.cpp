@@ -83,11 +83,11 @@ rte_mbuf* send_queue::next(std::uint64_t grant, std::uint32_t max_payload, bool 
     return nullptr;
   if (m == first_lost_) {
     --lost_;
-    s.state = segment_state::queued;
+    s.state = segment_state::in_channel;
     find_next_lost(segment_list::after(m));
   } else {
     first_unsent_ = segment_list::after(m);
-    s.state = segment_state::queued;
+    s.state = segment_state::in_channel;
   }
   return m;
 }

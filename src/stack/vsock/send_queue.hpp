@@ -26,8 +26,8 @@ class send_queue {
   void insert(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept;
 
   /// What to send now: a lost segment, else new bytes up to offset `grant`. Null when there is
-  /// none. The caller sends it: it is `queued` from here on. One longer than `max_payload` or the
-  /// grant is cut; for that a second mbuf comes from its pool, or from `reserve` (may be null):
+  /// none. The caller sends it: it is `in_channel` from here on. One longer than `max_payload` or
+  /// the grant is cut; for that a second mbuf comes from its pool, or from `reserve` (may be null):
   /// what was written may hold all of its pool, and leave only by being cut. Without one it waits.
   rte_mbuf* next(std::uint64_t grant, std::uint32_t max_payload, bool digests,
                  rte_mempool* reserve) noexcept;

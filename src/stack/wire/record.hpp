@@ -33,7 +33,11 @@ struct record {
   std::uint16_t length = 0;  ///< payload bytes
   record_type type = record_type::data;
   bool retransmission = false;
-  std::array<std::byte, 24> body{};
+  std::uint8_t lender = own;       ///< the io lcore of its owner, where that is not the channel's
+  std::uint8_t traffic_class = 0;  ///< of one that is lent
+  std::array<std::byte, 22> body{};
+
+  static constexpr std::uint8_t own = 0xff;
 
   template <class T>
   void set_body(const T& value) noexcept {

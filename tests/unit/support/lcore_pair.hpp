@@ -18,11 +18,14 @@ class lcore_pair {
   static constexpr duration turn = duration::microseconds(5);
   static constexpr std::uint16_t port_number = 80;
 
-  explicit lcore_pair(std::array<unsigned, 2> lcores, bool static_neighbors = true)
+  explicit lcore_pair(std::array<unsigned, 2> lcores,
+                      const std::function<void(settings&)>& adjust = {},
+                      bool static_neighbors = true)
       : net(1), lcores_(lcores), static_neighbors_(static_neighbors) {
     values.ip = "10.0.0.1/24";
     values.sockets = 1024;
     values.arp_probes = 0;
+    if (adjust) adjust(values);
     in_use_before_ = mbufs_in_use();
     for (std::size_t i = 0; i < 2; ++i) start(i);
   }
@@ -123,7 +126,7 @@ class lcore_pair {
   static host_pools& pools(std::size_t i) {
     // Never destroyed: the EAL is gone by then.
     static auto& made =
-        *new std::array<host_pools, 2>{host_pools(2048, 1024, 1500), host_pools(2048, 1024, 1500)};
+        *new std::array<host_pools, 2>{host_pools(8192, 4096, 1500), host_pools(8192, 4096, 1500)};
     return made[i];
   }
 

@@ -53,7 +53,7 @@ class writer {
     rte_mbuf* m = queue_->next(grant, max_payload, digests_, nullptr);
     if (m == nullptr) return nullptr;
     const nd::segment& s = segment_of(m);
-    REQUIRE(s.state == segment_state::queued);
+    REQUIRE(s.state == segment_state::in_channel);
     REQUIRE(s.length > 0);
     REQUIRE(s.length <= max_payload);
     REQUIRE(s.offset + s.length <= std::max(grant, sent_));
@@ -75,7 +75,6 @@ class writer {
       sent_ = s.offset + s.length;
     }
     REQUIRE(in_flight_.emplace(s.offset, m).second);
-    segment_of(m).state = segment_state::in_flight;
     return m;
   }
 
