@@ -287,18 +287,19 @@ class host {
   std::int32_t round_of(std::size_t traffic_class) const noexcept {
     return (traffic_class == latency_class ? 1 : bulk_round) * std::int32_t{max_payload()};
   }
-  void lend(instant now);
-  void lend_class(instant now, peer& p, peer::per_class& c, std::size_t traffic_class);
+  [[gnu::cold]] void lend(instant now);
+  [[gnu::cold]] void lend_class(instant now, peer& p, peer::per_class& c,
+                                std::size_t traffic_class);
 
   // host_lending.cpp: records that another lcore's channels carry.
-  void push_borrowed(peer& p, peer::per_class& c, std::int32_t bound);
-  void borrow(instant now, const lent_record& l);
-  void give_back(const peer& p, const wire::record& r, bool arrived);
+  [[gnu::cold]] void push_borrowed(peer& p, peer::per_class& c, std::int32_t bound);
+  [[gnu::cold]] void borrow(instant now, const lent_record& l);
+  [[gnu::cold]] void give_back(const peer& p, const wire::record& r, bool arrived);
   void give_back(std::uint32_t peer_ip, const wire::record& r, bool arrived, std::uint32_t payload);
   void let_go(peer::per_class& c);
   void taken(unsigned lender);
   void return_borrowed(peer& p);
-  void on_returned(instant now, const lent_record& l);
+  [[gnu::cold]] void on_returned(instant now, const lent_record& l);
   [[gnu::cold]] void push_reset(peer& p, const wire::record& r);
   [[gnu::cold]] void queue_resets(peer& p, peer::per_class& c);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);

@@ -54,7 +54,8 @@ void host::send(instant now) {
     }
   } while (sent > 0 && std::ranges::min(budget) > 0 &&
            std::ranges::any_of(active_peers_, has_ready));
-  if (lends_) lend(now);
+  if (lends_) [[unlikely]]
+    lend(now);
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
     return !p->active;
