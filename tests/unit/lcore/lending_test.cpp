@@ -196,6 +196,28 @@ TEST_CASE("Lent bytes are returned when their connection ends in the middle", "[
   require_nothing_left(p);
 }
 
+TEST_CASE("What is lent to a connection that has just failed is returned", "[pair][lending]") {
+  host_pair p(lending_pair(12, false));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    c.server.abort();
+    REQUIRE(p.run_until([&] { return c.client.failed(); }, soon));
+    p.run_for(duration::milliseconds(1));
+    // Another thread's application may not have seen it yet.
+    auto* const loan = new made_loan(bytes_of_text("late"), lent.live);
+    rte_mbuf* const m = allocate_segment(p.pools(0).tx());
+    REQUIRE(lend_to(m, lent.pool, loan->bytes(), *loan, true));
+    loan->give_back();
+    REQUIRE(c.client.link().to_stack().push(m));
+    CHECK(lent.live == 1);
+    post_to(p.host(0), c.client.link(), core::request_send);
+    p.run_for(duration::milliseconds(1));
+    CHECK(lent.live == 0);
+  }
+  require_nothing_left(p);
+}
+
 TEST_CASE("Lent bytes are cut where the path takes less", "[pair][lending]") {
   const bool udp = GENERATE(false, true);
   host_pair p(lending_pair(10, udp, 4000));
