@@ -5,7 +5,9 @@ namespace nd::test {
 namespace {
 
 pair_options lending_pair(std::uint64_t seed, bool udp, std::uint16_t mtu = 1500) {
-  return {.seed = seed, .udp = udp, .mtu = mtu, .chains = true};
+  const unsigned mbufs = mtu > 1500 ? 1024 : 4096;  // all tests share the EAL's memory
+  return {
+      .seed = seed, .udp = udp, .mtu = mtu, .chains = true, .rx_mbufs = mbufs, .tx_mbufs = mbufs};
 }
 
 std::uint64_t lent_and_sent(const host_pair& p) {
@@ -265,7 +267,7 @@ TEST_CASE("A host without mbufs for lent bytes waits for them", "[pair][lending]
   lending lent{p.pools(0).lent()};
   {
     connection c(p);
-    hoard all(p.pools(0).lent(), GENERATE(0, 1, 5));
+    hoard all(p.pools(0).lent(), GENERATE(0U, 1U, 5U));
     writer w{c.client, 100'000, 1, 16384, false, &lent};
     reader r{c.server, 1};
     p.run_until(transfer(w, r), duration::milliseconds(20));

@@ -29,15 +29,21 @@ class host_pools {
       : rx_(make(unique_name("rx"), rx_mbufs, pmd::rx_data_room(mtu))),
         tx_(make(unique_name("tx"), tx_mbufs, pmd::tx_data_room(mtu))),
         packets_(make(unique_name("packets"), 512, pmd::tx_data_room(mtu))),
-        lent_(make(unique_name("lent"), tx_mbufs * 2, lent_room)) {}
+        make_(make),
+        lent_mbufs_(tx_mbufs * 2) {}
 
   rte_mempool* rx() const noexcept { return rx_.get(); }
   rte_mempool* tx() const noexcept { return tx_.get(); }
   rte_mempool* packets() const noexcept { return packets_.get(); }
-  rte_mempool* lent() const noexcept { return lent_.get(); }
+  /// Made when it is asked for: few tests lend.
+  rte_mempool* lent() {
+    if (lent_ == nullptr) lent_ = make_(unique_name("lent"), lent_mbufs_, lent_room);
+    return lent_.get();
+  }
   unsigned in_use() const noexcept {
     return rte_mempool_in_use_count(rx()) + rte_mempool_in_use_count(tx()) +
-           rte_mempool_in_use_count(packets()) + rte_mempool_in_use_count(lent());
+           rte_mempool_in_use_count(packets()) +
+           (lent_ != nullptr ? rte_mempool_in_use_count(lent_.get()) : 0);
   }
 
  private:
@@ -49,6 +55,8 @@ class host_pools {
   pmd::mempool_ptr tx_;
   pmd::mempool_ptr packets_;
   pmd::mempool_ptr lent_;
+  maker make_;
+  unsigned lent_mbufs_;
 };
 
 /// Takes mbufs away until it is destroyed.
