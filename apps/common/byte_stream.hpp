@@ -36,6 +36,16 @@ concept byte_stream = std::movable<S> &&
   { c.peer() } -> std::same_as<std::string>;
 };
 
+/// One that also sends bytes from where they lie: buffer() is one that nobody reads any more, of
+/// those that lend() has made, or empty while there is none; what is written next is of the last
+/// one.
+template <class S>
+concept lending_stream = byte_stream<S> && requires(S s, std::span<const std::byte> out) {
+  { s.lend(std::size_t{}, std::size_t{}) } -> std::same_as<void>;
+  { s.buffer() } -> std::same_as<std::span<std::byte>>;
+  { s.write_lent(out) } -> std::same_as<io_result>;
+};
+
 /// Sorts errors of a connect.
 enum class connect_failure : std::uint8_t {
   no_server,  ///< nobody is there (yet)

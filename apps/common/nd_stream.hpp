@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <nd/nd.hpp>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "common/byte_stream.hpp"
 #include "common/text.hpp"
@@ -18,7 +20,7 @@ class nd_stream {
  public:
   /// Starts to connect.
   nd_stream(runtime& rt, const host_port& peer, traffic_class kind)
-      : socket_(rt), peer_(nd::address(peer.address), peer.port) {
+      : rt_(&rt), socket_(rt), peer_(nd::address(peer.address), peer.port) {
     socket_.non_blocking(true);
     socket_.set_option(kind);
     std::error_code ec;
@@ -62,6 +64,22 @@ class nd_stream {
     const std::size_t n = socket_.write_some(out, ec);
     return result(n, ec);
   }
+  /// `count` buffers of `size` bytes.
+  void lend(std::size_t count, std::size_t size) {
+    lent_ = std::make_unique<lent_buffers>(*rt_, count, size);
+  }
+  std::span<std::byte> buffer() {
+    lent_buffers& l = *lent_;
+    const std::size_t next = (l.last + 1) % l.loans.size();
+    if (!l.loans[next].returned()) return {};
+    l.last = next;
+    return l.memory.bytes().subspan(next * l.size, l.size);
+  }
+  io_result write_lent(std::span<const std::byte> out) {
+    std::error_code ec;
+    const std::size_t n = socket_.write_lent(lent_->loans[lent_->last], out, ec);
+    return result(n, ec);
+  }
   void shutdown_send() {
     std::error_code ec;  // a connection that is gone shows in the next read
     socket_.shutdown(shutdown_type::send, ec);
@@ -83,6 +101,19 @@ class nd_stream {
     return {0, io_status::failed};
   }
 
+  struct lent_buffers {
+    lent_buffers(runtime& rt, std::size_t count, std::size_t bytes)
+        : memory(rt, count * bytes), size(bytes) {
+      for (std::size_t i = 0; i < count; ++i) loans.emplace_back(memory);
+    }
+    registered_memory memory;
+    std::size_t size;
+    std::size_t last = 0;
+    std::vector<loan> loans;
+  };
+
+  runtime* rt_ = nullptr;  // of one that connects
+  std::unique_ptr<lent_buffers> lent_;
   nd::socket socket_;
   endpoint peer_;
   std::error_code error_;
@@ -125,6 +156,6 @@ inline connect_failure classify_connect(std::error_code ec) noexcept {
   return connect_failure::other;
 }
 
-static_assert(byte_stream<nd_stream>);
+static_assert(lending_stream<nd_stream>);
 
 }  // namespace nd::apps

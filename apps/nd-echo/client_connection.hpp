@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -21,16 +22,24 @@ template <byte_stream Stream>
 class client_connection {
  public:
   /// `stream` is connected. `chunk`: payload that one write shall carry.
-  client_connection(Stream stream, const hello& greeting, std::size_t chunk)
+  /// `zero_copy`: it is lent, where the network has that.
+  client_connection(Stream stream, const hello& greeting, std::size_t chunk, bool zero_copy)
       : stream_(std::move(stream)),
         greeting_(greeting),
         echoes_(greeting.mode != mode::stream),
-        outbox_(greeting, chunk),
-        pattern_(greeting.seed) {}
+        outbox_(greeting, zero_copy ? 0 : chunk),
+        zero_copy_(zero_copy),
+        pattern_(greeting.seed) {
+    if constexpr (lending_stream<Stream>)
+      if (zero_copy) stream_.lend(std::max(least_lent / chunk, std::size_t{2}), chunk);
+  }
 
   /// Payload to be sent by the next flush().
   void queue(std::uint64_t bytes) noexcept {
-    outbox_.queue(bytes);
+    if (zero_copy_)
+      to_lend_ += bytes;
+    else
+      outbox_.queue(bytes);
     queued_ += bytes;
   }
   /// No more payload comes: FIN follows what is queued.
@@ -39,7 +48,7 @@ class client_connection {
   /// Writes what is queued until the network takes no more. True if nothing is left.
   bool flush(bench& b) {
     if (ended_) return false;
-    while (!outbox_.empty())
+    while (has_queued())
       if (!write(b)) return false;
     if (finishing_ && !shut_down_) {
       shut_down_ = true;
@@ -48,10 +57,12 @@ class client_connection {
     return true;
   }
 
-  bool has_queued() const noexcept { return !outbox_.empty(); }
+  bool has_queued() const noexcept { return !outbox_.empty() || to_lend_ > 0 || !lending_.empty(); }
   /// One write of what is queued. False if the network takes nothing now.
   bool write(bench& b) {
     if (ended_) return false;
+    if constexpr (lending_stream<Stream>)
+      if (outbox_.empty() && zero_copy_) return write_lent(b);
     const io_result r = stream_.write_some(outbox_.front());
     if (r.status == io_status::would_block) return false;
     if (r.status != io_status::ok) return fail(b, stream_.error().message());
@@ -99,6 +110,24 @@ class client_connection {
   }
 
  private:
+  /// Of its buffers, in bytes: more than a send buffer holds.
+  static constexpr std::size_t least_lent = std::size_t{4} << 20;
+
+  bool write_lent(bench& b) {
+    if (lending_.empty()) {
+      const std::span<std::byte> buffer = stream_.buffer();
+      if (buffer.empty()) return false;
+      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(to_lend_, buffer.size()));
+      lending_ = buffer.first(n);
+      if (greeting_.verify) pattern_.fill(buffer.first(n), queued_ - to_lend_);
+      to_lend_ -= n;
+    }
+    const io_result r = stream_.write_lent(lending_);
+    if (r.status == io_status::would_block) return false;
+    if (r.status != io_status::ok) return fail(b, stream_.error().message());
+    lending_ = lending_.subspan(r.bytes);
+    return true;
+  }
   void at_eof(bench& b) {
     if (!shut_down_) {
       fail(b, "the server closed the connection");
@@ -127,6 +156,9 @@ class client_connection {
   hello greeting_;
   bool echoes_;
   outbox outbox_;
+  bool zero_copy_;
+  std::uint64_t to_lend_ = 0;           ///< payload that is in no buffer yet
+  std::span<const std::byte> lending_;  ///< of the last buffer, not taken yet
   pattern pattern_;
   report_reader reports_;
   std::uint64_t queued_ = 0;

@@ -35,12 +35,16 @@ class lane_base {
 
   lane_base(Net& net, const options& o, std::uint64_t seed, turn_clock::time_point deadline,
             std::size_t chunk)
-      : dialer_(net, o, deadline), greeting_{o.mode, o.verify, o.size, seed}, chunk_(chunk) {}
+      : dialer_(net, o, deadline),
+        greeting_{o.mode, o.verify, o.size, seed},
+        chunk_(chunk),
+        zero_copy_(o.zero_copy) {}
 
   // True once the connection stands.
   bool dial(bench& b) {
     if (connection_) return true;
-    if (auto stream = dialer_.step(b)) connection_.emplace(std::move(*stream), greeting_, chunk_);
+    if (auto stream = dialer_.step(b))
+      connection_.emplace(std::move(*stream), greeting_, chunk_, zero_copy_);
     if (dialer_.failed()) ended_ = true;
     return connection_.has_value();
   }
@@ -55,6 +59,7 @@ class lane_base {
   dialer<Net> dialer_;
   hello greeting_;
   std::size_t chunk_;
+  bool zero_copy_;
   std::optional<connection> connection_;
   bool started_ = false;
   bool stopping_ = false;

@@ -84,6 +84,9 @@ option_parser::option_parser(CLI::App& app, bool demo)
       ->group(group);
   add_duration(app, "--wait", o.wait, "how long to try until the server is there (default 5 s)")
       ->group(group);
+  if (demo)
+    app.add_flag("--zero-copy", o.zero_copy, "stream: send blocks from where they lie")
+        ->group(group);
   app.add_flag("--verify", o.verify, "check every byte, at both ends")->group(group);
 }
 
@@ -107,6 +110,8 @@ std::string option_parser::finish() {
   }
   if (o.pause.count() != 0 && (o.role != role::client || o.mode != mode::rr))
     return "--pause goes with --client and --mode rr";
+  if (o.zero_copy && (o.role != role::client || o.mode != mode::stream))
+    return "--zero-copy goes with --client and --mode stream";
   if (o.duration <= std::chrono::nanoseconds(0)) return "--duration must be more than 0";
   return {};
 }

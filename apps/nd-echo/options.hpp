@@ -37,6 +37,7 @@ struct options {
   std::chrono::nanoseconds pause{0};     ///< rr: between round trips
   std::chrono::nanoseconds wait{std::chrono::seconds(5)};
   bool verify = false;
+  bool zero_copy = false;  ///< stream: blocks are lent to the stack
   bool once = false;
   bool ring = false;  ///< demo: inside this process
   std::string json;   ///< file name, "-" for stdout, empty for none

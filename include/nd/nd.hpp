@@ -6,6 +6,7 @@
 #include "nd/config.hpp"
 #include "nd/endpoint.hpp"
 #include "nd/error.hpp"
+#include "nd/registered_memory.hpp"
 #include "nd/runtime.hpp"
 #include "nd/socket.hpp"
 #include "nd/stats.hpp"

@@ -10,6 +10,7 @@
 #include "nd/borrowed_bytes.hpp"
 #include "nd/endpoint.hpp"
 #include "nd/error.hpp"
+#include "nd/registered_memory.hpp"
 #include "nd/runtime.hpp"
 
 namespace nd {
@@ -82,6 +83,14 @@ class socket {
   /// call into the library, together with what else was written by then.
   std::size_t write_some(std::span<const std::byte> buffer);
   std::size_t write_some(std::span<const std::byte> buffer, std::error_code& ec);
+
+  /// As write_some(), but the bytes, which are some of the memory that `from` is a loan of, stay
+  /// where they are, and must not change, until `from` says that they are returned. Else
+  /// errc::invalid_argument. What was taken counts as unacknowledged() as if it were written. Where
+  /// the device can't send them so (setting zero_copy), they are copied, and are returned at once.
+  /// Worth it from some 16 KiB on (docs/tuning.md).
+  std::size_t write_lent(loan& from, std::span<const std::byte> bytes);
+  std::size_t write_lent(loan& from, std::span<const std::byte> bytes, std::error_code& ec);
 
   /// Bytes that a read_some() would get without waiting. Never blocks, does not poll.
   std::size_t available() const noexcept;

@@ -1,9 +1,11 @@
 #include "pmd_glue/ethdev_device.hpp"
 
+#include <rte_eal.h>
 #include <rte_errno.h>
 
 #include <algorithm>
 #include <numeric>
+#include <string_view>
 #include <system_error>
 
 #include "nd/error.hpp"
@@ -35,6 +37,18 @@ std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
                   std::to_string(rx_pool->size) + ", which leaves fewer than " +
                   std::to_string(left) + ": lower rx_descriptors, or set rx_mbufs higher");
   return wanted;
+}
+
+/// Whether frames may lie in memory of the application, in several pieces. Drivers that copy don't
+/// mind. Others may be slower with the offload that this takes, and read by the addresses of the IO
+/// virtual memory, which must be those of the process.
+bool takes_chains(const settings& values, const rte_eth_dev_info& info) {
+  const std::string_view driver = info.driver_name;
+  if (values.zero_copy == "off") return false;
+  if (driver == "net_ring") return true;  // ring_port copies
+  const bool offered = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+  if (driver == "net_memif" || driver == "net_af_packet" || driver == "net_tap") return offered;
+  return values.zero_copy == "on" && offered && rte_eal_iova_mode() == RTE_IOVA_VA;
 }
 
 }  // namespace
@@ -69,11 +83,15 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
   target_.by_lcore = ports > 1;
   rte_eth_conf& conf = configuration_;
   // Some drivers are slower with any offload. Protocol 19 has no use for one, nor have 20 bytes
-  // of IPv4 header (docs/nic.md); no frame of ours has several segments.
+  // of IPv4 header (docs/nic.md); frames have several segments only where bytes are lent.
   if (values.encap == "udp") {
     conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
     conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   }
+  const bool udp_checksum = conf.txmode.offloads != 0;
+  capabilities_.tx_chains = takes_chains(values, info);
+  if (capabilities_.tx_chains)
+    conf.txmode.offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
   if (target_.queues.size() > 1 && target_.rss_types != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = target_.rss_types;
@@ -93,7 +111,7 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
   check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
   std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
   capabilities_.mtu = mtu;
-  capabilities_.tx_udp_checksum = conf.txmode.offloads != 0;
+  capabilities_.tx_udp_checksum = udp_checksum;
 }
 
 ethdev_device::~ethdev_device() {

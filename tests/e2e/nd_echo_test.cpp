@@ -237,3 +237,33 @@ TEST_CASE("bad options are refused with status 2 and the nearest right one") {
   check_end(echo, 2, pair.file("err"));
   CHECK(read_file(pair.file("err")).find(message) != std::string::npos);
 }
+
+TEST_CASE("blocks that are lent to the stack, contents checked") {
+  const std::string encap = GENERATE("ip", "udp");
+  const std::string wire = GENERATE("clear", "bad", "no checksums", "copies");
+  CAPTURE(encap, wire);
+  words nd_options{"--encap", encap};
+  const auto add = [&](const words& more) {
+    nd_options.insert(nd_options.end(), more.begin(), more.end());
+  };
+  if (wire == "bad") add({"--fault", "loss=0.02,dup=0.02,reorder=0.05,corrupt=0.005,seed=11"});
+  if (wire == "no checksums") add({"--set", "checksum=none"});
+  if (wire == "copies") add({"--set", "zero_copy=off"});
+  const nlohmann::json j = run({"--mode", "stream", "--duration", "300ms", "--warmup", "50ms",
+                                "--connections", "2", "--zero-copy", "--verify"},
+                               nd_options);
+  CHECK(j["bytes"] > 0);
+  CHECK(j["errors"] == 0);
+  CHECK(j["verify_failures"] == 0);
+  const auto lent = j["counters"]["lent_bytes_sent"].get<std::uint64_t>();
+  const auto by_copy = j["counters"]["lent_by_copy"].get<std::uint64_t>();
+  const auto sent = j["counters"]["payload_bytes_sent"].get<std::uint64_t>();
+  if (wire == "copies") {
+    CHECK(lent == 0);
+    CHECK(by_copy + 100 > sent);
+  } else {
+    CHECK(lent + j["counters"]["lent_bytes_copied"].get<std::uint64_t>() + 100 > sent);
+    CHECK(lent > sent / 10 * 9);
+    CHECK(by_copy == 0);
+  }
+}

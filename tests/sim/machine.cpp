@@ -12,6 +12,7 @@ namespace nd::sim {
 namespace {
 
 constexpr unsigned pool_mbufs = 2048;
+constexpr unsigned send_pool = 1;
 constexpr std::uint16_t largest_mtu = 4000;
 constexpr duration goodbye_interval = duration::milliseconds(5);  // as runtime_impl's
 
@@ -34,8 +35,10 @@ machine::machine(std::size_t index, const scenario& s, network& net, trace& t,
       trace_(t),
       pools_(pools != nullptr ? *pools : pools_of(index)),
       in_use_before_(pools_.in_use()),
-      random_(s.seed * 64 + index) {
+      random_(s.seed * 64 + index),
+      lent_{pools_.lent()} {
   for (unsigned i = 0; i < 3; ++i) faults_of(pool(i)).random = rng(random_.next());
+  faults_of(pools_.lent()).random = rng(s.seed * 64 + index + 32);
 }
 
 machine::~machine() {
@@ -87,6 +90,7 @@ std::vector<port*> machine::plug(instant now) {
   port_capabilities c;
   c.mac = test::made_mac(index_);
   c.mtu = scenario_.mtu[index_];
+  c.tx_chains = !scenario_.chains.empty() && scenario_.chains[index_];
   device_ = &network_.plug(index_, c, pools_.rx(), now);
   device_->ahead = scenario_.ahead[index_];
   device_->lanes = scenario_.lanes;
@@ -121,6 +125,8 @@ void machine::stop() {
   if (copies_ != nullptr)
     for (const auto& lcore : copies_->lcores) counted_.add(lcore->stats());
   abandon();
+  if (lent_.live != 0)
+    throw violation(fmt::format("host {} has gone with {} loans", index_, lent_.live));
 }
 
 void machine::abandon() noexcept {
@@ -144,6 +150,8 @@ void machine::nothing_is_left() const {
     if (h.handed != 0)
       throw violation(fmt::format("host {}: {} packets are at other lcores", index_, h.handed));
   }
+  if (lent_.live != 0)
+    throw violation(fmt::format("host {}: {} loans are not returned", index_, lent_.live));
   if (mbufs_in_use() != 0)
     throw violation(fmt::format("host {} keeps {} mbufs", index_, mbufs_in_use()));
 }
@@ -253,6 +261,7 @@ bool machine::short_of_something(instant now) const {
   if (now < short_until_) return true;
   for (unsigned i = 0; i < 3; ++i)
     if (rte_mempool_avail_count(pool(i)) == 0) return true;
+  if (rte_mempool_avail_count(pools_.lent()) == 0) return true;
   return false;
 }
 
@@ -267,15 +276,19 @@ void machine::expect_deadline(instant now, duration within) const {
 
 void machine::hoard(unsigned number, unsigned left, instant until) {
   hoards_.emplace_back(pool(number), left);
+  if (number == send_pool) hoards_.emplace_back(pools_.lent(), left);
   short_until_ = std::max(short_until_, until);
 }
 
 void machine::fail_allocation(unsigned number, std::uint64_t countdown) {
-  faults_of(pool(number)).countdown = countdown;
+  // Mbufs for lent bytes are the send pool's companions.
+  const bool lent = number == send_pool && random_.chance(0.5);
+  faults_of(lent ? pools_.lent() : pool(number)).countdown = countdown;
 }
 
 void machine::fail_often(unsigned number, std::uint64_t one_in, instant until) {
   faults_of(pool(number)).one_in = one_in;
+  if (number == send_pool) faults_of(pools_.lent()).one_in = one_in;
   short_until_ = std::max(short_until_, until);
 }
 
@@ -289,12 +302,14 @@ void machine::end_faults(instant now) {
   hoards_.clear();
   device_full_one_in_ = 0;
   for (unsigned i = 0; i < 3; ++i) faults_of(pool(i)).one_in = 0;
+  faults_of(pools_.lent()).one_in = 0;
 }
 
 void machine::calm() {
   short_until_ = paused_until_ = {};
   end_faults({});
   for (unsigned i = 0; i < 3; ++i) faults_of(pool(i)).countdown = 0;
+  faults_of(pools_.lent()).countdown = 0;
 }
 
 }  // namespace nd::sim

@@ -10,6 +10,7 @@
 #include "lcore/host.hpp"
 #include "sim/checks.hpp"
 #include "sim/network.hpp"
+#include "unit/support/app.hpp"
 #include "unit/support/made_host.hpp"
 
 namespace nd::sim {
@@ -50,6 +51,8 @@ class machine {
   instant next_turn() const;
   void turn(instant now);
 
+  /// What its applications have lent.
+  test::lending& lent() noexcept { return lent_; }
   /// Null: the host has no dcopy lcores.
   core::copy_service* copies() noexcept { return copies_.get(); }
   /// When the next of the dcopy lcores has its turn: each after a while of its own.
@@ -105,6 +108,7 @@ class machine {
   core::host_address address_;
   std::vector<std::unique_ptr<core::switched_port>> ports_;  ///< likewise
   std::vector<io_lcore> lcores_;
+  test::lending lent_;
   std::unique_ptr<core::copy_service> copies_;
   std::vector<instant> copy_at_;  ///< each dcopy lcore's turn, if it has work
   counter_sums counted_;

@@ -56,6 +56,7 @@ class drawing {
   void draw_copies();
   void draw_lcores();
   void draw_policy();
+  void draw_lending();
   void draw_classes();
   side_plan draw_side();
 
@@ -316,6 +317,13 @@ void drawing::draw_classes() {
   s_.values.bulk_slice = chance(0.2) ? 0 : static_cast<std::int64_t>(spread(1000, 65536));
 }
 
+void drawing::draw_lending() {
+  constexpr std::array<double, 4> shares{0, 0.2, 0.8, 1};
+  for (std::size_t i = 0; i < s_.hosts; ++i) s_.chains.push_back(chance(0.7));
+  for (connection_plan& c : s_.connections)
+    for (side_plan& side : c.sides) side.lent = one_of(shares);
+}
+
 scenario drawing::draw() {
   draw_hosts();
   draw_settings();
@@ -328,6 +336,7 @@ scenario drawing::draw() {
   draw_classes();
   draw_lcores();
   draw_policy();
+  draw_lending();
   return std::move(s_);
 }
 

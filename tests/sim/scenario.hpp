@@ -82,6 +82,7 @@ struct side_plan {
   duration read_pause;
   ending end = ending::orderly;
   std::uint64_t stop_at = 0;  ///< bytes written, of stops_early and aborts
+  double lent = 0;            ///< share of the writes that lend their bytes
 };
 
 struct connection_plan {
@@ -107,6 +108,7 @@ struct scenario {
   bool static_neighbors = true;
   bool checksums = true;
   bool lanes = false;              ///< devices keep latency traffic apart
+  std::vector<bool> chains;        ///< each host's device takes frames in several mbufs
   std::vector<std::uint16_t> mtu;  ///< of each host's device
   std::vector<duration> ahead;     ///< each host's clock
   settings values;

@@ -239,7 +239,9 @@ void workload::write(connection& c, std::size_t which, instant now) {
         {1 + random_.below(plan.write_most), plan.bytes - s.written, piece});
     const auto bytes = std::span(buffer_).first(size);
     test::fill_stream(bytes, s.written, salt(c, which));
-    const std::size_t taken = s.socket.write(bytes);
+    const bool lends = plan.lent > 0 && random_.chance(plan.lent);
+    const std::size_t taken =
+        lends ? s.socket.write_lent(bytes, machines_[s.host]->lent()) : s.socket.write(bytes);
     s.written += taken;
     if (taken < size) return;
     if (plan.write_pause > duration()) s.write_at = now + around(plan.write_pause);

@@ -74,6 +74,9 @@ std::vector<counter> runtime::stats() const {
       {"dcopy_by_callers", "bytes",
        "of calls for dcopy lcores, copied by the calling thread because those had much to do",
        copies != nullptr ? copies->by_callers.load(std::memory_order_relaxed) : 0});
+  out.push_back({"lent_by_copy", "bytes",
+                 "of write_lent() that were copied, because this device can't send them so",
+                 impl_->lent_by_copy.load(std::memory_order_relaxed)});
   const api::runtime_impl::mbufs_in_use used = impl_->count_mbufs();
   out.push_back({"rx_mbufs_in_use", "mbufs", "of the receive pool, now", used.rx});
   out.push_back({"tx_mbufs_in_use", "mbufs", "of the send pool, now", used.tx});

@@ -206,7 +206,19 @@ runtime_impl::~runtime_impl() {
   shared_.clear();
   exchange_.reset();
   ports_.clear();
+  for (const auto& region : regions_)
+    if (const auto still = region.lock()) still->leave_runtime();
   if (ring_ != nullptr) ring_->keep(std::move(rx_pool_));
+}
+
+void runtime_impl::keep(const std::shared_ptr<memory_region>& region) {
+  const std::lock_guard lock(regions_mutex_);
+  // Two for each segment that there can be.
+  if (lent_pool_ == nullptr)
+    lent_pool_ = pmd::make_mbuf_pool("nd-lent-" + std::to_string(values_.port),
+                                     std::uint64_t{tx_pool_->size} * 2, lent_room);
+  std::erase_if(regions_, [](const auto& r) { return r.expired(); });
+  regions_.push_back(region);
 }
 
 int runtime_impl::run_loop(void* given) {

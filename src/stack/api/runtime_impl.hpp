@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 #include "api/dcopy_lcores.hpp"
 #include "api/io_lcore.hpp"
 #include "api/lcore_plan.hpp"
+#include "api/registered_memory.hpp"
 #include "base/settings.hpp"
 #include "lcore/app_stream.hpp"
 #include "lcore/frame_switch.hpp"
@@ -121,8 +123,18 @@ class runtime_impl {
     return {.pool = host().tx_pool(),
             .digests = host().digests(),
             .same_thread = inline_mode(),
-            .copies = dcopy_ ? &dcopy_->service() : nullptr};
+            .copies = dcopy_ ? &dcopy_->service() : nullptr,
+            .can_lend = host().can_lend(),
+            .late_digests = host().late_digests()};
   }
+  std::uint16_t port_id() const noexcept { return static_cast<std::uint16_t>(values_.port); }
+  /// Looks after memory whose handle may outlive the runtime. Throws errc::no_buffer_space.
+  void keep(const std::shared_ptr<memory_region>& region);
+  /// Of mbufs that refer to lent bytes; there is one once memory is registered.
+  rte_mempool* lent_pool() const noexcept { return lent_pool_.get(); }
+  /// Bytes that were to be lent, but that this device must have copied.
+  std::atomic<std::uint64_t> lent_by_copy{0};
+
   /// Of the first io lcore.
   core::host& host() noexcept { return lcores_[0]->host(); }
   const core::host& host() const noexcept { return lcores_[0]->host(); }
@@ -162,6 +174,9 @@ class runtime_impl {
   pmd::mempool_ptr rx_pool_;
   pmd::mempool_ptr tx_pool_;
   pmd::mempool_ptr packet_pool_;
+  pmd::mempool_ptr lent_pool_;
+  std::mutex regions_mutex_;
+  std::vector<std::weak_ptr<memory_region>> regions_;
   std::vector<std::unique_ptr<port>> ports_;        ///< one for each io lcore, or one for all
   std::optional<pmd::rss_facts> rss_;               ///< of several ports
   std::unique_ptr<core::lcore_exchange> exchange_;  ///< of several io lcores

@@ -57,6 +57,11 @@ std::size_t socket::write_some(std::span<const std::byte> buffer, std::error_cod
   ec = errc::bad_descriptor;
   return 0;
 }
+std::size_t socket::write_lent(loan& from, std::span<const std::byte> bytes, std::error_code& ec) {
+  if (impl_) return impl_->write_lent(from, bytes, ec);
+  ec = errc::bad_descriptor;
+  return 0;
+}
 borrowed_bytes socket::borrow(std::error_code& ec) {
   if (impl_) return impl_->borrow(ec);
   ec = errc::bad_descriptor;
@@ -73,6 +78,13 @@ std::size_t socket::write_some(std::span<const std::byte> buffer) {
   std::error_code ec;
   const std::size_t n = write_some(buffer, ec);
   raise(ec, "write_some");
+  return n;
+}
+
+std::size_t socket::write_lent(loan& from, std::span<const std::byte> bytes) {
+  std::error_code ec;
+  const std::size_t n = write_lent(from, bytes, ec);
+  raise(ec, "write_lent");
   return n;
 }
 

@@ -217,6 +217,28 @@ std::size_t socket_impl::take(std::span<std::byte> buffer) {
 // --- Writing ------------------------------------------------------------------------------------
 
 std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::error_code& ec) {
+  return send(buffer, ec, [this](std::span<const std::byte> bytes) { return stream_->put(bytes); });
+}
+
+std::size_t socket_impl::write_lent(loan& from, std::span<const std::byte> buffer,
+                                    std::error_code& ec) {
+  loan_state* const state = from.state_;
+  if (state == nullptr || state->region == nullptr || state->region->runtime() != &rt_ ||
+      !state->region->contains(buffer)) {
+    ec = errc::invalid_argument;
+    return 0;
+  }
+  const core::lent_source source{*state, rt_.lent_pool()};
+  const std::size_t n = send(buffer, ec, [&](std::span<const std::byte> bytes) {
+    return stream_->put_lent(bytes, source);
+  });
+  if (!rt_.app_environment().can_lend) rt_.lent_by_copy.fetch_add(n, std::memory_order_relaxed);
+  return n;
+}
+
+/// Waits until `put(bytes)` has taken something of the buffer.
+template <class Put>
+std::size_t socket_impl::send(std::span<const std::byte> buffer, std::error_code& ec, Put&& put) {
   ec = check_usable();
   if (!ec && send_shut_down_) ec = errc::shut_down;
   if (ec || buffer.empty()) return 0;
@@ -228,6 +250,7 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
     const std::uint32_t bits = status();
     if ((bits & socket_link::failed) != 0) return true;
     if ((bits & socket_link::connected) == 0) return false;
+    const auto copying = rt_.metered_copy();
     n = put(buffer.first(most));
     return n > 0;
   };
@@ -242,11 +265,6 @@ std::size_t socket_impl::write_some(std::span<const std::byte> buffer, std::erro
   if (rt_.inline_mode() && (at_once || stream_->gathered() >= gather_limit)) rt_.poll();
   rt_.finish_copies([this] { return !stream_->copying_out(); });
   return n;
-}
-
-std::size_t socket_impl::put(std::span<const std::byte> bytes) {
-  const auto copying = rt_.metered_copy();
-  return stream_->put(bytes);
 }
 
 }  // namespace nd::api

@@ -36,6 +36,7 @@ class socket_impl {
   borrowed_bytes borrow(std::error_code& ec);
   void give_back(std::size_t bytes) noexcept;
   std::size_t write_some(std::span<const std::byte> buffer, std::error_code& ec);
+  std::size_t write_lent(loan& from, std::span<const std::byte> buffer, std::error_code& ec);
   std::error_code shutdown(shutdown_type what);
   void close() noexcept;
   void abort() noexcept;
@@ -62,9 +63,10 @@ class socket_impl {
   std::error_code check_readable() const noexcept;
   template <class Take>
   std::size_t receive(std::error_code& ec, Take&& take);
+  template <class Put>
+  std::size_t send(std::span<const std::byte> buffer, std::error_code& ec, Put&& put);
   bool is_bulk() const noexcept { return link_->traffic_class != core::latency_class; }
   std::size_t take(std::span<std::byte> buffer);
-  std::size_t put(std::span<const std::byte> bytes);
   std::uint32_t status() const noexcept;
 
   runtime_impl& rt_;

@@ -24,7 +24,8 @@ enum class segment_state : std::uint8_t {
 };
 
 /// A run of stream bytes in one mbuf: the private area of every mbuf of our pools. Bytes we send
-/// start at `tx_headroom` of the buffer; bytes we received start at the mbuf's data_off.
+/// start at `tx_headroom` of the buffer, or are lent (base/lent.hpp); bytes we received start at
+/// the mbuf's data_off.
 struct segment {
   rte_mbuf* next = nullptr;  ///< links of the one segment_list it is in
   rte_mbuf* prev = nullptr;
@@ -32,6 +33,8 @@ struct segment {
   std::uint32_t length = 0;  ///< bytes
   std::uint32_t digest = 0;  ///< CRC32C state of the bytes (wire/checksum.hpp)
   segment_state state = segment_state::unsent;
+  bool lent = false;         ///< the bytes are the application's
+  bool digest_open = false;  ///< lent bytes whose digest was not taken: it may not be needed
 };
 static_assert(sizeof(segment) <= 64);
 

@@ -19,6 +19,7 @@ struct port_capabilities {
   mac_address mac{};
   std::uint16_t mtu = 1500;      ///< bytes of an IP packet
   bool tx_udp_checksum = false;  ///< the device fills in UDP checksums
+  bool tx_chains = false;        ///< it takes frames in several mbufs, and reads any memory
 };
 
 /// A device, by one thread at a time. A port may have a second lane, which frames of the latency

@@ -179,6 +179,8 @@ class channel {
   [[gnu::cold]] rte_mbuf* ping_packet(instant now, rte_mempool* pool);
   rte_mbuf* data_packet(instant now, rte_mempool* pool);
   rte_mbuf* in_place_packet(instant now);
+  rte_mbuf* lent_packet(instant now);
+  std::uint32_t digest_of(rte_mbuf* m) const noexcept;
   rte_mbuf* gathered_packet(instant now, rte_mempool* pool);
   bool window_allows(instant now) noexcept;
   void note_sent(instant now, std::size_t bytes, std::uint16_t probe_mtu = 0);

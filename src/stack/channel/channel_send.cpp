@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/lent.hpp"
 #include "channel/channel.hpp"
 
 namespace nd::core {
@@ -162,8 +163,10 @@ rte_mbuf* channel::data_packet(instant now, rte_mempool* pool) {
   const wire::record& head = queue_.front();
   const bool worth_its_own = queue_.size() == 1 || head.length > packet_limit() / 2;
   // A device may still hold the last transmission: its headers must not be overwritten.
-  if (head.segment != nullptr && worth_its_own && rte_mbuf_refcnt_read(head.segment) == 1)
-    return in_place_packet(now);
+  if (head.segment != nullptr && worth_its_own && rte_mbuf_refcnt_read(head.segment) == 1) {
+    if (!segment_of(head.segment).lent) return in_place_packet(now);
+    if (rte_mbuf* m = lent_packet(now)) return m;
+  }
   return gathered_packet(now, pool);
 }
 
@@ -192,6 +195,47 @@ rte_mbuf* channel::in_place_packet(instant now) {
   return m;
 }
 
+/// Headers in the first mbuf of a chain, the application's bytes in the second, the CRC32C in the
+/// third. Null where that can't be.
+rte_mbuf* channel::lent_packet(instant now) {
+  wire::record& r = queue_.front();
+  rte_mbuf* const m = r.segment;
+  rte_mbuf* const payload = m->next;
+  if (!is_ours_alone(m) || (format_.crc && payload->next == nullptr)) return nullptr;
+  if (!format_.crc && payload->next != nullptr) {
+    rte_pktmbuf_free_seg(payload->next);
+    payload->next = nullptr;
+    m->nb_segs = 2;
+  }
+  const std::size_t start =
+      tx_headroom - sizeof(wire::channel_header) - sizeof(wire::record_header);
+  wire::packet_writer writer(at_offset(m, start), header_for(now, wire::packet_kind::data),
+                             format_);
+  rte_mbuf* const last = payload->next;
+  std::byte* const trailer = last != nullptr ? at_offset(last, 0) : nullptr;
+  const std::size_t whole = writer.finish_elsewhere(r, digest_of(m), trailer);
+  set_extent(m, start, writer.size());
+  set_extent(payload, 0, r.length);
+  if (last != nullptr) set_extent(last, 0, format_.trailer_size());
+  m->pkt_len = static_cast<std::uint32_t>(whole);
+  rte_pktmbuf_refcnt_update(m, 1);  // as in_place_packet(), of all three
+  stats_.lent_bytes_sent += r.length;
+  move_to_sent(r);
+  queue_.pop();
+  note_sent(now, whole);
+  return m;
+}
+
+/// The CRC32C state of a segment's bytes, which nobody may have needed before.
+std::uint32_t channel::digest_of(rte_mbuf* m) const noexcept {
+  segment& s = segment_of(m);
+  if (s.digest_open && format_.crc) {
+    s.digest = wire::crc32c(wire::crc32c_start, segment_bytes(m));
+    s.digest_open = false;
+  }
+  return s.digest;
+}
+
 rte_mbuf* channel::gathered_packet(instant now, rte_mempool* pool) {
   rte_mbuf* m = allocate_segment(pool);
   if (m == nullptr) {
@@ -206,8 +250,8 @@ rte_mbuf* channel::gathered_packet(instant now, rte_mempool* pool) {
     wire::record& r = queue_.front();
     if (writer.size() + sizeof(wire::record_header) + r.length > limit) break;
     if (r.segment != nullptr) {
-      const segment& s = segment_of(r.segment);
-      writer.append(r, {tx_payload(r.segment), r.length}, s.digest);
+      if (segment_of(r.segment).lent) stats_.lent_bytes_copied += r.length;
+      writer.append(r, segment_bytes(r.segment), digest_of(r.segment));
     } else {
       const auto body = std::span<const std::byte>(r.body).first(r.length);
       writer.append(r, body, wire::crc32c(wire::crc32c_start, body));

@@ -13,13 +13,47 @@ namespace nd::core {
 
 std::size_t app_stream::put(std::span<const std::byte> bytes, std::uint32_t most) {
   bytes = bytes.first(std::min<std::size_t>(bytes.size(), writable()));
-  if (link_->to_stack().empty()) {
-    last_ = nullptr;
-    gathered_ = 0;
-  }
+  forget_gathered();
   const bool large =
       environment_.copies != nullptr && worth_dcopy(bytes.size(), environment_.copies->writes);
   const std::size_t n = large ? put_pieces(bytes, most) : put_segments(bytes, most);
+  written_ += n;
+  gathered_ += n;
+  return n;
+}
+
+/// What the stack has taken by now grows no more.
+void app_stream::forget_gathered() noexcept {
+  if (!link_->to_stack().empty()) return;
+  last_ = nullptr;
+  gathered_ = 0;
+}
+
+std::size_t app_stream::put_lent(std::span<const std::byte> bytes, std::uint32_t most,
+                                 const lent_source& from) {
+  if (!environment_.can_lend) return put(bytes, most);
+  bytes = bytes.first(std::min<std::size_t>(bytes.size(), writable()));
+  if (bytes.empty()) return 0;
+  forget_gathered();
+  last_ = nullptr;  // what comes behind it now is in another segment
+  // As few packets as can be, and those of one size: a small last one would be copied.
+  const std::size_t room = std::min(most, tx_capacity(environment_.pool));
+  const std::size_t pieces = (bytes.size() + room - 1) / room;
+  const std::size_t size = (bytes.size() + pieces - 1) / pieces;
+  std::size_t n = 0;
+  while (n < bytes.size() && link_->to_stack().free_slots() > 0) {
+    mbuf_ptr owned(allocate_segment(environment_.pool));
+    rte_mbuf* const m = owned.get();
+    const auto piece = bytes.subspan(n, std::min(size, bytes.size() - n));
+    if (m == nullptr || !lend_to(m, from.pool, piece, from.loan, environment_.digests)) break;
+    segment& s = segment_of(m);
+    s.offset = written_ + n;
+    s.digest_open = environment_.digests && environment_.late_digests;
+    if (environment_.digests && !s.digest_open) s.digest = wire::crc32c(wire::crc32c_start, piece);
+    if (!link_->to_stack().push(m)) break;
+    static_cast<void>(owned.release());
+    n += piece.size();
+  }
   written_ += n;
   gathered_ += n;
   return n;

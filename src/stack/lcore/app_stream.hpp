@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/lent.hpp"
 #include "lcore/dcopy_lcore.hpp"
 #include "vsock/link.hpp"
 
@@ -16,6 +17,14 @@ struct app_environment {
   bool digests = false;            ///< segments carry their CRC32C
   bool same_thread = false;        ///< as the stack's: what was written may grow until that runs
   copy_service* copies = nullptr;  ///< null: the application's core copies all
+  bool can_lend = false;           ///< the device sends from the application's memory
+  bool late_digests = false;       ///< of lent bytes: the channel takes them where it must
+};
+
+/// Whose memory lent bytes are.
+struct lent_source {
+  loan_count& loan;
+  rte_mempool* pool;  ///< of the mbufs that refer to it
 };
 
 /// Reads and writes are each one thread's at a time. Nothing here waits: put() and take() move what
@@ -33,6 +42,12 @@ class app_stream {
   std::size_t put(std::span<const std::byte> bytes, std::uint32_t most);
   std::size_t put(std::span<const std::byte> bytes) {
     return put(bytes, link_->max_segment.load(std::memory_order_relaxed));
+  }
+  /// The same for lent bytes, which stay where they are; copied where can_lend is false.
+  std::size_t put_lent(std::span<const std::byte> bytes, std::uint32_t most,
+                       const lent_source& from);
+  std::size_t put_lent(std::span<const std::byte> bytes, const lent_source& from) {
+    return put_lent(bytes, link_->max_segment.load(std::memory_order_relaxed), from);
   }
   bool copying_out() const noexcept { return is_copying(link_->copying_out); }
   std::uint64_t written() const noexcept { return written_; }
@@ -79,6 +94,7 @@ class app_stream {
   static bool is_copying(const std::atomic<std::uint32_t>& bytes) noexcept {
     return bytes.load(std::memory_order_acquire) != 0;
   }
+  void forget_gathered() noexcept;
   std::size_t extend(rte_mbuf* m, std::uint32_t most, std::span<const std::byte> bytes) noexcept;
   std::size_t put_segments(std::span<const std::byte> bytes, std::uint32_t most);
   std::size_t put_pieces(std::span<const std::byte> bytes, std::uint32_t most);

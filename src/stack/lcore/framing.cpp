@@ -6,13 +6,27 @@
 #include "wire/packet_format.hpp"
 
 namespace nd::core {
+namespace {
+
+// Only the last mbuf of a chain may have an odd number of bytes: what stands before the
+// application's are headers.
+static_assert(
+    (sizeof(wire::udp_header) + sizeof(wire::channel_header) + sizeof(wire::record_header)) % 2 ==
+    0);
+
+std::uint64_t sum_of_chain(std::uint64_t sum, rte_mbuf* m) noexcept {
+  for (; m != nullptr; m = m->next) sum = wire::inet_sum(sum, mbuf_bytes(m));
+  return sum;
+}
+
+}  // namespace
 
 void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
                  const port_capabilities& capabilities) noexcept {
   m->ol_flags = 0;
   if (from.udp) {
     const auto kind = wire::at<wire::channel_header>(rte_pktmbuf_mtod(m, const void*)).kind;
-    const std::size_t length = sizeof(wire::udp_header) + m->data_len;
+    const std::size_t length = sizeof(wire::udp_header) + m->pkt_len;
     auto& udp = wire::at<wire::udp_header>(
         static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::udp_header))));
     udp.source = to.udp_source;
@@ -29,12 +43,12 @@ void write_frame(rte_mbuf* m, const host_address& from, const packet_route& to,
         m->l2_len = sizeof(wire::ethernet_header);
         m->l3_len = sizeof(wire::ipv4_header);
       } else {
-        const wire::be16 checksum = wire::inet_checksum(wire::inet_sum(sum, mbuf_bytes(m)));
+        const wire::be16 checksum = wire::inet_checksum(sum_of_chain(sum, m));
         udp.checksum = checksum == 0 ? wire::be16(std::uint16_t{0xffff}) : checksum;
       }
     }
   }
-  const std::size_t payload = m->data_len;
+  const std::size_t payload = m->pkt_len;
   auto& ip = wire::at<wire::ipv4_header>(
       static_cast<void*>(rte_pktmbuf_prepend(m, sizeof(wire::ipv4_header))));
   wire::write_ipv4(ip, from.ip, to.ip, from.protocol(), to.dscp_ecn, payload);

@@ -132,6 +132,10 @@ class host {
   std::uint16_t max_payload() const noexcept;
   bool digests() const noexcept { return environment_.digests; }
   rte_mempool* tx_pool() const noexcept { return config_.tx_pool; }
+  /// Bytes can leave from the application's own memory, as far as the device goes.
+  bool can_lend() const noexcept { return device_.tx_chains; }
+  /// The digests of lent bytes are taken when a packet needs them: channels may leave them out.
+  bool late_digests() const noexcept { return config_.values.checksum == "none"; }
 
  private:
   static constexpr std::size_t burst = 32;

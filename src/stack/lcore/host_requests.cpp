@@ -25,6 +25,8 @@ void host::on_socket_request(instant now, socket_link& link, std::uint32_t reque
   if (link.traffic_class == latency_class) latency_seen_ = now;
   if (socket_entry* s = sockets_.find(link.owner)) {
     settle(now, *s, s->sock.on_requests(now, requests));
+  } else {
+    link.drop_writes();  // of a connection that had failed meanwhile
   }
   if ((requests & request_close) != 0) link.release();  // the application's reference
 }

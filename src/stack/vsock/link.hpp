@@ -69,12 +69,11 @@ class socket_link : public app_end {
 
   socket_link() : app_end(kind::socket) {}
   ~socket_link() {
-    for_each_response([](rte_mbuf* m) { rte_pktmbuf_free(m); });
+    drop_writes();
     delete responses.load(std::memory_order_relaxed);
-    for (ring_view<rte_mbuf> ring : {to_stack(), to_app()}) {
-      while (rte_mbuf* m = ring.pop()) rte_pktmbuf_free(m);
-      ring.release();
-    }
+    to_stack().release();
+    while (rte_mbuf* m = to_app().pop()) rte_pktmbuf_free(m);
+    to_app().release();
   }
   socket_link(const socket_link&) = delete;
   socket_link& operator=(const socket_link&) = delete;
@@ -100,6 +99,12 @@ class socket_link : public app_end {
       for (rte_mbuf* m : std::span(taken).first(n)) rte_prefetch0(&segment_of(m));
       for (rte_mbuf* m : std::span(taken).first(n)) f(m);
     }
+  }
+
+  /// The stack's: frees what was written and not taken.
+  void drop_writes() noexcept {
+    for_each_response([](rte_mbuf* m) { rte_pktmbuf_free(m); });
+    while (rte_mbuf* m = to_stack().pop()) rte_pktmbuf_free(m);
   }
 
   // First cache line, with the requests: hardly ever written but for those.

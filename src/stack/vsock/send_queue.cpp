@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/lent.hpp"
 #include "wire/checksum.hpp"
 
 namespace nd::core {
@@ -17,11 +18,22 @@ std::uint32_t digest_of(std::span<const std::byte> bytes, bool digests) noexcept
 // A channel may still refer to what is queued or in flight: who gets its verdict, and finds no
 // socket, frees those.
 send_queue::~send_queue() {
+  abandon();
+  while (!list_.empty()) list_.pop_front();
+}
+
+void send_queue::abandon() noexcept {
   aside_.clear();
-  while (rte_mbuf* m = list_.pop_front()) {
+  for (rte_mbuf *m = list_.front(), *after = nullptr; m != nullptr; m = after) {
+    after = segment_list::after(m);
     const segment_state state = segment_of(m).state;
-    if (state == segment_state::unsent || state == segment_state::lost) rte_pktmbuf_free(m);
+    if (state != segment_state::unsent && state != segment_state::lost) continue;
+    list_.remove(m);
+    rte_pktmbuf_free(m);
   }
+  first_unsent_ = first_lost_ = nullptr;
+  lost_ = 0;
+  abandoned_ = true;
 }
 
 void send_queue::insert(rte_mbuf* m, std::uint32_t max_payload, bool digests) noexcept {
@@ -43,8 +55,8 @@ void send_queue::append(rte_mbuf* m, std::uint32_t max_payload, bool digests) no
   if (rte_mbuf* tail = first_unsent_ != nullptr ? list_.back() : nullptr;
       tail != nullptr && s.length <= merge_limit) {
     segment& t = segment_of(tail);
-    if (t.length + s.length <= std::min(max_payload, tx_capacity(tail))) {
-      const std::span<const std::byte> bytes(tx_payload(m), s.length);
+    if (!t.lent && t.length + s.length <= std::min(max_payload, tx_capacity(tail))) {
+      const std::span<const std::byte> bytes = segment_bytes(m);
       std::memcpy(tx_payload(tail) + t.length, bytes.data(), bytes.size());
       if (digests) t.digest = wire::crc32c(t.digest, bytes);
       t.length += s.length;
@@ -99,7 +111,8 @@ void send_queue::find_next_lost(rte_mbuf* from) noexcept {
   first_lost_ = from;
 }
 
-/// Cuts `m` behind `length` bytes; the rest becomes a segment of its own in the same state.
+/// Cuts `m` behind `length` bytes; the rest becomes a segment of its own in the same state. Of lent
+/// bytes both refer to the same memory, where there are the mbufs for it.
 bool send_queue::cut(rte_mbuf* m, std::uint32_t length, bool digests,
                      rte_mempool* reserve) noexcept {
   rte_mbuf* rest = allocate_segment(m->pool);
@@ -110,10 +123,14 @@ bool send_queue::cut(rte_mbuf* m, std::uint32_t length, bool digests,
   r.state = s.state;
   r.offset = s.offset + length;
   r.length = s.length - length;
-  std::memcpy(tx_payload(rest), tx_payload(m) + length, r.length);
-  r.digest = digest_of({tx_payload(rest), r.length}, digests);
+  const std::span<const std::byte> bytes = segment_bytes(m);
+  const auto of_rest = bytes.subspan(length);
+  if (!s.lent || !lend_to(rest, m->next->pool, of_rest, loan_of(m), digests))
+    std::memcpy(tx_payload(rest), of_rest.data(), of_rest.size());
+  r.digest_open = r.lent && s.digest_open;
+  r.digest = digest_of(of_rest, digests && !r.digest_open);
   s.length = length;
-  s.digest = digest_of({tx_payload(m), length}, digests);
+  s.digest = digest_of(bytes.first(length), digests && !s.digest_open);
   list_.insert_after(m, rest);
   if (s.state == segment_state::lost) ++lost_;
   return true;
@@ -126,6 +143,10 @@ void send_queue::on_acked(rte_mbuf* m) noexcept {
 }
 
 void send_queue::on_lost(rte_mbuf* m) noexcept {
+  if (abandoned_) {
+    list_.remove(m);
+    return rte_pktmbuf_free(m);
+  }
   segment& s = segment_of(m);
   s.state = segment_state::lost;
   ++lost_;

@@ -42,6 +42,9 @@ class send_queue {
 
   void on_acked(rte_mbuf* m) noexcept;
   void on_lost(rte_mbuf* m) noexcept;
+  /// The connection has failed: nothing is sent any more. What channels have is freed when they say
+  /// what became of it.
+  void abandon() noexcept;
 
   /// Offset up to which all bytes are there.
   std::uint64_t end() const noexcept { return end_; }
@@ -67,6 +70,7 @@ class send_queue {
   std::uint64_t end_;
   std::uint64_t acked_ = 0;
   unsigned lost_ = 0;
+  bool abandoned_ = false;
 };
 
 }  // namespace nd::core

@@ -333,6 +333,7 @@ void socket::fail(errc error) noexcept {
   if (state_ == socket_state::closed) return;
   hand_over();
   apply(socket_event::reset);
+  send_.abandon();
   connect_deadline_ = credit_probe_at_ = orphan_deadline_ = instant::never();
   link_->error.store(static_cast<int>(error), std::memory_order_relaxed);
   link_->status.fetch_or(socket_link::failed, std::memory_order_release);

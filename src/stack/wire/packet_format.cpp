@@ -32,11 +32,16 @@ void packet_writer::append(const record& r, std::span<const std::byte> payload,
 }
 
 void packet_writer::append_in_place(const record& r, std::uint32_t digest) noexcept {
+  append_header(r, digest);
+  end_ += r.length;
+}
+
+void packet_writer::append_header(const record& r, std::uint32_t digest) noexcept {
   auto& h = at<record_header>(static_cast<void*>(end_));
   write_record_header(h, r);
   if (format_.crc) crc_ = crc32c(crc_, bytes_of(h));
   fold(digest);
-  end_ += sizeof h + r.length;
+  end_ += sizeof h;
 }
 
 void packet_writer::append_body(std::span<const std::byte> body) noexcept {
@@ -51,11 +56,27 @@ void packet_writer::fold(std::uint32_t digest) noexcept {
 
 std::size_t packet_writer::finish() noexcept {
   if (format_.crc) {
-    const be32 trailer = crc32c_final(fold_pseudo_header(crc_, format_, size() + sizeof(be32)));
+    const be32 trailer = trailer_of(size() + sizeof(be32));
     std::memcpy(end_, &trailer, sizeof trailer);
     end_ += sizeof trailer;
   }
   return size();
+}
+
+std::size_t packet_writer::finish_elsewhere(const record& r, std::uint32_t digest,
+                                            std::byte* trailer) noexcept {
+  append_header(r, digest);
+  const std::size_t whole = size() + r.length + format_.trailer_size();
+  if (format_.crc) {
+    const be32 value = trailer_of(whole);
+    std::memcpy(trailer, &value, sizeof value);
+  }
+  return whole;
+}
+
+/// The CRC32C of a packet of `size` bytes.
+be32 packet_writer::trailer_of(std::size_t size) const noexcept {
+  return crc32c_final(fold_pseudo_header(crc_, format_, size));
 }
 
 bool verify_and_trim(std::span<std::byte>& packet, const packet_format& format) noexcept {

@@ -50,9 +50,15 @@ class packet_writer {
   std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - start_); }
   /// Writes the trailer; returns the packet's size.
   std::size_t finish() noexcept;
+  /// In place of finish(): writes the header of a last record whose payload lies elsewhere, and the
+  /// trailer, where there is one, to `trailer`. Returns the size of the packet, of which size()
+  /// bytes are here.
+  std::size_t finish_elsewhere(const record& r, std::uint32_t digest, std::byte* trailer) noexcept;
 
  private:
   void fold(std::uint32_t digest) noexcept;
+  void append_header(const record& r, std::uint32_t digest) noexcept;
+  be32 trailer_of(std::size_t size) const noexcept;
 
   std::byte* start_;
   std::byte* end_;

@@ -1,180 +1,298 @@
-// One socket over the channels of several lcores: records that other lcores carry.
-#include <set>
-
-#include "unit/support/lcore_connections.hpp"
+// Bytes that are sent from the application's memory: they arrive, and it gets them back in time.
+#include "unit/support/connection.hpp"
 
 namespace nd::test {
 namespace {
 
-/// One connection, from an lcore of host 0. The first one has the device.
-struct lone_connection {
-  explicit lone_connection(lcore_pair& pair, unsigned lcore = 0)
-      : p(pair), client(p.connect(0, lcore)) {
-    // Windows are limited by marks.
-    p.net.bytes_per_second = 1'250'000'000;
-    p.net.mark_bytes = 20'000;
+pair_options lending_pair(std::uint64_t seed, bool udp, std::uint16_t mtu = 1500) {
+  const unsigned mbufs = mtu > 1500 ? 1024 : 4096;  // all tests share the EAL's memory
+  return {
+      .seed = seed, .udp = udp, .mtu = mtu, .chains = true, .rx_mbufs = mbufs, .tx_mbufs = mbufs};
+}
+
+std::uint64_t lent_and_sent(const host_pair& p) {
+  return p.stats(0).lent_bytes_sent.value();
+}
+
+TEST_CASE("Lent bytes arrive in each weather and are returned", "[pair][lending]") {
+  const impairments all_faults[] = {
+      {},
+      {.loss = 0.01},
+      {.loss = 0.2},
+      {.reorder = 0.2},
+      {.loss = 0.05, .duplicate = 0.05, .reorder = 0.1, .corrupt = 0.02, .congested = 0.1}};
+  const bool udp = GENERATE(false, true);
+  const auto mtu = static_cast<std::uint16_t>(GENERATE(1500, 4000));
+  const std::string checksum = GENERATE("full", "none");
+  for (const impairments& faults : all_faults) {
+    CAPTURE(udp, mtu, checksum, faults.loss, faults.reorder);
+    pair_options options = lending_pair(21, udp, mtu);
+    options.adjust = [&](settings& s) { s.checksum = checksum; };
+    if (checksum == "none" && faults.corrupt > 0) continue;
+    host_pair p(std::move(options));
+    p.net.checksums = checksum == "full";
+    lending lent{p.pools(0).lent()};
+    {
+      connection c(p);
+      p.net.faults = faults;
+      writer w{c.client, 1'000'000, 1, 16384, false, &lent};
+      reader r{c.server, 1};
+      REQUIRE(p.run_until(transfer(w, r), duration::seconds(30)));
+      CHECK(r.wrong == 0);
+      CHECK(c.server.consumed() == 1'000'000);
+      p.run_until([&] { return c.client.unacknowledged() == 0; }, duration::seconds(5));
+      p.run_for(duration::milliseconds(1));
+      CHECK(lent.live == 0);
+      // Nearly all of it was sent in place; 16 KiB are cut into equal packets.
+      CHECK(lent_and_sent(p) >= 990'000);
+      CHECK(p.stats(0).lent_bytes_copied.value() <= 10'000 + lent_and_sent(p) / 4);
+    }
+    p.net.faults = {};
+    require_nothing_left(p);
+    CHECK(lent.live == 0);
+  }
+}
+
+TEST_CASE("Lent bytes between written ones keep their order", "[pair][lending]") {
+  host_pair p(lending_pair(5, GENERATE(false, true)));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    reader r{c.server, 3};
+    rng random(99);
+    std::vector<std::byte> buffer(20000);
     REQUIRE(p.run_until(
-        [this] {
-          if (!server) server = p.accept(1);
-          return server && client.connected();
+        [&] {
+          while (c.client.written() < 400'000) {
+            const auto size = std::min<std::uint64_t>(
+                1 + random.below(random.chance(0.5) ? 600 : 20000), 400'000 - c.client.written());
+            const auto bytes = std::span(buffer).first(size);
+            fill_stream(bytes, c.client.written(), 3);
+            const std::size_t n =
+                random.chance(0.5) ? c.client.write(bytes) : c.client.write_lent(bytes, lent);
+            if (n < size) break;
+          }
+          r.run();
+          return c.server.consumed() == 400'000;
+        },
+        duration::seconds(5)));
+    CHECK(r.wrong == 0);
+    CHECK(lent_and_sent(p) > 100'000);
+  }
+  require_nothing_left(p);
+  CHECK(lent.live == 0);
+}
+
+TEST_CASE("Lent bytes are returned only when peer and device are done", "[pair][lending]") {
+  const bool udp = GENERATE(false, true);
+  host_pair p(lending_pair(7, udp));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    std::vector<std::byte> bytes(1000);
+    fill_stream(bytes, 0, 1);
+    p.net.on_frame = [](made_frame& f, frame_fate& fate) { fate.drop = f.from == 1; };
+    p.device(0).keeps = true;
+    REQUIRE(c.client.write_lent(bytes, lent) == bytes.size());
+    p.run_for(duration::milliseconds(5));
+    CHECK(lent_and_sent(p) == bytes.size());
+    p.device(0).kept.clear();
+    CHECK(c.client.unacknowledged() == bytes.size());
+    CHECK(lent.live == 1);  // the device is done, the peer has not answered
+    p.net.on_frame = nullptr;
+    p.run_until([&] { return c.client.unacknowledged() == 0; }, soon);
+    CHECK(lent.live == 0);
+
+    REQUIRE(c.client.write_lent(bytes, lent) == bytes.size());
+    p.run_until([&] { return c.client.unacknowledged() == 0; }, soon);
+    p.run_for(duration::milliseconds(5));
+    CHECK(lent.live == 1);  // the peer has it, the device not let go
+    p.device(0).keeps = false;
+    p.device(0).kept.clear();
+    CHECK(lent.live == 0);
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("A retransmission leaves what the device still has alone", "[pair][lending]") {
+  host_pair p(lending_pair(8, GENERATE(false, true)));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    p.device(0).keeps = true;
+    bool lose = true;
+    p.net.on_frame = [&](made_frame& f, frame_fate& fate) {
+      if (f.from == 0 && f.has(wire::record_type::data) && std::exchange(lose, false))
+        fate.drop = true;
+    };
+    std::vector<std::byte> bytes(1200);
+    fill_stream(bytes, 0, 1);
+    REQUIRE(c.client.write_lent(bytes, lent) == bytes.size());
+    std::vector<mbuf_ptr> rest;  // of chains whose first mbuf the device has let go
+    if (GENERATE(false, true)) {
+      REQUIRE(p.run_until([&] { return !p.device(0).kept.empty(); }, soon));
+      for (mbuf_ptr& chain : std::exchange(p.device(0).kept, {})) {
+        rest.emplace_back(chain->next);
+        rte_pktmbuf_free_seg(chain.release());
+      }
+    }
+    reader r{c.server, 1};
+    REQUIRE(p.run_until(
+        [&] {
+          r.run();
+          return c.client.unacknowledged() == 0;
         },
         soon));
-    port = client.link().local_port;
-    p.net.on_frame = [this](made_frame& f, frame_fate&) {
-      wire::record_reader reader(f.records());
-      for (wire::record_view r; f.from == 0 && reader.next(r);)
-        if (r.type() == wire::record_type::data && r.header->source == port)
-          channels.insert(f.header().channel);
+    CHECK(r.wrong == 0);
+    CHECK(c.server.consumed() == bytes.size());
+    CHECK(p.stats(0).lent_bytes_copied.value() == bytes.size());
+    CHECK(lent.live == 1);
+    p.device(0).keeps = false;
+    p.device(0).kept.clear();
+    rest.clear();
+    CHECK(lent.live == 0);
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("Lent bytes are returned when their connection ends in the middle", "[pair][lending]") {
+  const int how = GENERATE(range(0, 6));
+  CAPTURE(how);
+  host_pair p(lending_pair(9, false));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    // What the application does not read, more than its ring holds, keeps its socket.
+    writer unread{c.server, 400'000, 2};
+    p.run_until(
+        [&] {
+          unread.run();
+          return unread.shut && c.server.unacknowledged() == 0;
+        },
+        soon);
+    writer w{c.client, 10'000'000, 1, 16384, false, &lent};
+    p.run_until(
+        [&] {
+          w.run();
+          return c.client.written() > 1'500'000;
+        },
+        soon);
+    REQUIRE(lent.live > 10);
+    bool gone = false;
+    switch (how) {
+      case 0: c.server.abort(); break;
+      case 1: c.client.abort(); break;
+      case 2: c.server.close(); break;
+      case 3:  // silence
+        p.net.on_frame = [](made_frame&, frame_fate& fate) { fate.drop = true; };
+        break;
+      case 4: c.client.close(); break;  // nothing resets it but the unread bytes
+      case 5:                           // the host itself
+        p.net.on_frame = nullptr;
+        c.listener.close();
+        c.server.close();
+        c.client.close();
+        p.kill(0);
+        gone = true;
+        break;
+    }
+    if (!gone) {
+      p.run_until([&] { return lent.live == 0; }, duration::seconds(2));
+      if (how == 0 || how == 2 || how == 3) {
+        CHECK(c.client.failed());
+        // What is lent now comes back at once.
+        std::vector<std::byte> bytes(5000);
+        CHECK(c.client.write_lent(bytes, lent) == 0);
+      }
+    }
+    CHECK(lent.live == 0);
+    if (gone) p.start(0);
+  }
+  p.net.on_frame = nullptr;
+  require_nothing_left(p);
+}
+
+TEST_CASE("What is lent to a connection that has just failed is returned", "[pair][lending]") {
+  host_pair p(lending_pair(12, false));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    c.server.abort();
+    REQUIRE(p.run_until([&] { return c.client.failed(); }, soon));
+    p.run_for(duration::milliseconds(1));
+    // Another thread's application may not have seen it yet.
+    auto* const loan = new made_loan(bytes_of_text("late"), lent.live);
+    rte_mbuf* const m = allocate_segment(p.pools(0).tx());
+    REQUIRE(lend_to(m, lent.pool, loan->bytes(), *loan, true));
+    loan->give_back();
+    REQUIRE(c.client.link().to_stack().push(m));
+    CHECK(lent.live == 1);
+    post_to(p.host(0), c.client.link(), core::request_send);
+    p.run_for(duration::milliseconds(1));
+    CHECK(lent.live == 0);
+  }
+  require_nothing_left(p);
+}
+
+TEST_CASE("Lent bytes are cut where the path takes less", "[pair][lending]") {
+  const bool udp = GENERATE(false, true);
+  host_pair p(lending_pair(10, udp, 4000));
+  lending lent{p.pools(0).lent()};
+  {
+    connection c(p);
+    writer w{c.client, 600'000, 1, 16384, false, &lent};
+    reader r{c.server, 1};
+    p.run_until(
+        [&] {
+          w.run();
+          r.run();
+          return c.server.consumed() > 200'000;
+        },
+        soon);
+    const std::uint64_t before = lent_and_sent(p);
+    p.net.on_frame = [](made_frame& f, frame_fate& fate) {
+      fate.drop = fate.drop || f.ip_length() > 1400;
     };
-  }
-  ~lone_connection() { p.net.on_frame = nullptr; }
-
-  /// Of host 1, to which its bytes came.
-  std::size_t lcores() const {
-    std::set<unsigned> found;
-    for (const std::uint32_t id : channels) found.insert(core::lcore_of_channel(id, p.lcores(1)));
-    return found.size();
-  }
-
-  lcore_pair& p;
-  app_socket client, server;
-  std::uint16_t port = 0;            ///< the client's
-  std::set<std::uint32_t> channels;  ///< that its bytes went to
-};
-
-bool send(lone_connection& c, std::uint64_t bytes, duration limit = soon) {
-  writer w{c.client, bytes};
-  reader r{c.server};
-  const bool ended = c.p.run_until(transfer(w, r), limit);
-  CHECK(r.wrong == 0);
-  CHECK(c.server.consumed() == bytes);
-  return ended;
-}
-
-}  // namespace
-
-TEST_CASE("one socket sends by the channels of all lcores, to all of its peer's", "[lcores]") {
-  const unsigned lcores = GENERATE(2U, 4U);
-  lcore_pair p({lcores, lcores});
-  {
-    lone_connection c(p);
-    const instant began = p.now;
-    CHECK(send(c, 3'000'000));
-    CHECK(p.now - began < duration::milliseconds(4));  // 2.4 of them at the link's rate
-    CHECK(c.lcores() == lcores);
-    CHECK(p.host(0, 0).stats().records_lent.value() > 500);
-    CHECK(p.sum(0, &counters::records_sent) >= 3'000'000 / 1500);
+    REQUIRE(p.run_until(transfer(w, r), duration::seconds(20)));
+    CHECK(r.wrong == 0);
+    CHECK(p.stats(0).mtu_black_holes.value() == 1);
+    CHECK(lent_and_sent(p) > before + 100'000);
   }
   require_nothing_left(p);
+  CHECK(lent.live == 0);
 }
 
-TEST_CASE("what fits its own lcore's channels is not lent, nor anything where it shall not be",
-          "[lcores]") {
-  const bool never = GENERATE(false, true);
-  lcore_pair p({3, 3}, [&](settings& s) {
-    if (never) s.remote_channels = "never";
-  });
+TEST_CASE("A host without mbufs for lent bytes waits for them", "[pair][lending]") {
+  host_pair p(lending_pair(11, false));
+  lending lent{p.pools(0).lent()};
   {
-    lone_connection c(p);
-    CHECK(send(c, never ? 1'000'000 : 8000));
-    CHECK(c.lcores() == 1);
-    CHECK(p.sum(0, &counters::records_lent) == 0);
-  }
-  require_nothing_left(p);
-}
-
-TEST_CASE("lent records are lost and come again like others", "[lcores]") {
-  lcore_pair p({3, 2});
-  {
-    lone_connection c(p);
-    p.net.faults.loss = 0.05;
-    p.net.faults.duplicate = 0.05;
-    p.net.faults.reorder = 0.05;
-    CHECK(send(c, 1'000'000, duration::seconds(2)));
-    CHECK(p.sum(0, &counters::records_lent) > 100);
-    CHECK(p.sum(0, &counters::records_retransmitted) > 10);
-    p.net.faults = {};
-  }
-  require_nothing_left(p);
-}
-
-TEST_CASE("an lcore that stands still keeps what it was lent, and no more", "[lcores]") {
-  lcore_pair p({2, 2});
-  {
-    lone_connection c(p);
-    p.pause(0, 1, true);
-    writer w{c.client, 2'000'000};
-    reader r{c.server};
-    CHECK_FALSE(p.run_until(transfer(w, r), duration::milliseconds(20)));
-    CHECK(p.host(0, 0).holdings().lent == core::lcore_exchange::waiting_loans);
-    p.pause(0, 1, false);
-    CHECK(p.run_until(transfer(w, r), soon));
+    connection c(p);
+    hoard all(p.pools(0).lent(), GENERATE(0U, 1U, 5U));
+    writer w{c.client, 100'000, 1, 16384, false, &lent};
+    reader r{c.server, 1};
+    p.run_until(transfer(w, r), duration::milliseconds(20));
+    all.give_back(8192);
+    REQUIRE(p.run_until(transfer(w, r), soon));
     CHECK(r.wrong == 0);
   }
   require_nothing_left(p);
+  CHECK(lent.live == 0);
 }
 
-TEST_CASE("a socket may go while other lcores have its records", "[lcores]") {
-  enum class end { reset, peer_restarts, host_stops };
-  const auto how = GENERATE(end::reset, end::peer_restarts, end::host_stops);
-  CAPTURE(how);
-  lcore_pair p({3, 3});
+TEST_CASE("A device that takes no chains gets copies", "[pair][lending]") {
+  host_pair p;  // whose devices abort the test where they get one
+  lending lent{p.pools(0).lent()};
   {
-    lone_connection c(p);
-    writer w{c.client, 10'000'000};
-    reader r{c.server};
-    CHECK_FALSE(p.run_until(transfer(w, r), duration::milliseconds(1)));
-    REQUIRE(p.host(0, 0).holdings().lent > 0);
-    if (how == end::reset) c.client.abort();
-    if (how == end::peer_restarts) {
-      c.server = {};
-      p.stop(1);
-      p.start(1);
-      CHECK(p.run_until([&] { return c.client.failed(); }, soon));
-      CHECK(c.client.error() == errc::peer_lost);
-    }
-    if (how == end::host_stops) {
-      c.client = {};
-      p.stop(0);
-      p.start(0);
-    }
+    connection c(p);
+    CHECK_FALSE(p.host(0).can_lend());
+    writer w{c.client, 300'000, 1, 16384, false, &lent};
+    reader r{c.server, 1};
+    REQUIRE(p.run_until(transfer(w, r), soon));
+    CHECK(r.wrong == 0);
+    CHECK(lent_and_sent(p) == 0);
   }
   require_nothing_left(p);
 }
 
-TEST_CASE("no byte for a peer's earlier life is carried to its next one by another lcore",
-          "[lcores]") {
-  lcore_pair p({2, 2});
-  {
-    constexpr unsigned lcore = 1;
-    lone_connection c(p, lcore);
-    writer w{c.client, 10'000'000};
-    reader r{c.server};
-    CHECK_FALSE(p.run_until(transfer(w, r), duration::milliseconds(1)));
-    // The other lcore knows the new life, when this one still goes on with the old.
-    p.pause(0, lcore, true);
-    c.server = {};
-    p.stop(1);
-    p.start(1);
-    app_socket other = p.connect(0, 1 - lcore);
-    app_socket called;
-    REQUIRE(p.run_until(
-        [&] {
-          if (!called) called = p.accept(1);
-          return called && other.connected();
-        },
-        soon));
-    c.channels.clear();
-    p.pause(0, lcore, false);
-    const std::uint64_t lent = p.host(0, lcore).stats().records_lent.value();
-    p.run_for(duration::milliseconds(1));
-    CHECK(c.client.failed());
-    CHECK(p.host(0, lcore).stats().records_lent.value() > lent);
-    p.host(0, 1 - lcore).for_each_channel([&](const core::channel& channel) {
-      CHECK_FALSE(c.channels.contains(channel.peer_id()));
-    });
-  }
-  require_nothing_left(p);
-}
-
+}  // namespace
 }  // namespace nd::test

@@ -18,6 +18,31 @@ inline void post_to(core::host& h, core::app_end& end, std::uint32_t requests) {
   core::post(h.mailbox(), end, requests, [] { std::abort(); });
 }
 
+/// What an application has lent of its memory, and of which mbufs that is made.
+struct lending {
+  rte_mempool* pool = nullptr;
+  std::size_t live = 0;  ///< loans that are not returned
+};
+
+/// A copy of some bytes, which is overwritten and freed as soon as it is returned: whoever reads it
+/// later sends wrong bytes.
+class made_loan final : public loan_count {
+ public:
+  made_loan(std::span<const std::byte> bytes, std::size_t& live)
+      : bytes_(bytes.begin(), bytes.end()), live_(live) {
+    ++live_;
+  }
+  std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  ~made_loan() override {
+    std::ranges::fill(bytes_, std::byte{0xdd});
+    --live_;
+  }
+  std::vector<std::byte> bytes_;
+  std::size_t& live_;
+};
+
 class app_socket {
  public:
   app_socket() = default;
@@ -36,9 +61,12 @@ class app_socket {
   /// A connection that the stack accepted.
   app_socket(core::host& h, core::socket_link* link, core::copy_service* copies = nullptr)
       : host_(&h), link_(link), has_copies_(copies != nullptr) {
-    stream_.emplace(
-        core::app_environment{.pool = h.tx_pool(), .digests = h.digests(), .copies = copies},
-        *link);
+    stream_.emplace(core::app_environment{.pool = h.tx_pool(),
+                                          .digests = h.digests(),
+                                          .copies = copies,
+                                          .can_lend = h.can_lend(),
+                                          .late_digests = h.late_digests()},
+                    *link);
   }
   app_socket(app_socket&& o) noexcept { *this = std::move(o); }
   app_socket& operator=(app_socket&& o) noexcept {
@@ -87,6 +115,20 @@ class app_socket {
     const auto most = static_cast<std::uint32_t>(
         std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed)));
     const std::size_t n = stream_->put(bytes, most);
+    if (n > 0) post(core::request_send);
+    return n;
+  }
+
+  /// Lends what fits.
+  std::size_t write_lent(std::span<const std::byte> bytes, lending& of,
+                         std::size_t at_most = 65535) {
+    if (!host_->can_lend()) return write(bytes, at_most);
+    if (!connected() || stream_->copying_out()) return 0;
+    const auto most = static_cast<std::uint32_t>(
+        std::min<std::size_t>(at_most, link_->max_segment.load(std::memory_order_relaxed)));
+    auto* const loan = new made_loan(bytes, of.live);
+    const std::size_t n = stream_->put_lent(loan->bytes(), most, {*loan, of.pool});
+    loan->give_back();
     if (n > 0) post(core::request_send);
     return n;
   }

@@ -20,6 +20,7 @@ struct pair_options {
   std::uint64_t seed = 1;
   bool udp = false;
   std::uint16_t mtu = 1500;
+  bool chains = false;  ///< the devices take frames in several mbufs
   unsigned rx_mbufs = 4096;
   unsigned tx_mbufs = 4096;
   bool static_neighbors = true;
@@ -80,6 +81,7 @@ class host_pair {
     port_capabilities c;
     c.mac = mac_of(i);
     c.mtu = options_.mtu;
+    c.tx_chains = options_.chains;
     devices_[i] = &net.plug(c, pools(i).rx());
     core::host_config config = made_config(i, values, pools(i));
     if (options_.static_neighbors) config.neighbors = {{ip_of(1 - i), mac_of(1 - i)}};

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/lent.hpp"
 #include "base/mbuf.hpp"
 #include "pmd_glue/mempool.hpp"
 
@@ -27,14 +28,22 @@ class host_pools {
   host_pools(unsigned rx_mbufs, unsigned tx_mbufs, std::uint16_t mtu, maker make = &make_standard)
       : rx_(make(unique_name("rx"), rx_mbufs, pmd::rx_data_room(mtu))),
         tx_(make(unique_name("tx"), tx_mbufs, pmd::tx_data_room(mtu))),
-        packets_(make(unique_name("packets"), 512, pmd::tx_data_room(mtu))) {}
+        packets_(make(unique_name("packets"), 512, pmd::tx_data_room(mtu))),
+        make_(make),
+        lent_mbufs_(tx_mbufs * 2) {}
 
   rte_mempool* rx() const noexcept { return rx_.get(); }
   rte_mempool* tx() const noexcept { return tx_.get(); }
   rte_mempool* packets() const noexcept { return packets_.get(); }
+  /// Made when it is asked for: few tests lend.
+  rte_mempool* lent() {
+    if (lent_ == nullptr) lent_ = make_(unique_name("lent"), lent_mbufs_, lent_room);
+    return lent_.get();
+  }
   unsigned in_use() const noexcept {
     return rte_mempool_in_use_count(rx()) + rte_mempool_in_use_count(tx()) +
-           rte_mempool_in_use_count(packets());
+           rte_mempool_in_use_count(packets()) +
+           (lent_ != nullptr ? rte_mempool_in_use_count(lent_.get()) : 0);
   }
 
  private:
@@ -45,6 +54,9 @@ class host_pools {
   pmd::mempool_ptr rx_;
   pmd::mempool_ptr tx_;
   pmd::mempool_ptr packets_;
+  pmd::mempool_ptr lent_;
+  maker make_;
+  unsigned lent_mbufs_;
 };
 
 /// Takes mbufs away until it is destroyed.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -177,8 +178,12 @@ class made_wire::made_port final : public port {
   std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
     const std::size_t n = accept ? std::min(accept(), frames.size()) : frames.size();
     for (std::size_t i = 0; i < n; ++i) {
+      if (frames[i]->nb_segs > 1 && !capabilities_.tx_chains) std::abort();
       wire_.send(now - ahead, *this, frames[i]);
-      rte_pktmbuf_free(frames[i]);
+      if (keeps)
+        kept.emplace_back(frames[i]);
+      else
+        rte_pktmbuf_free(frames[i]);
     }
     return n;
   }
@@ -197,6 +202,8 @@ class made_wire::made_port final : public port {
   duration ahead;                       ///< this host's clock, of the wire's
   std::size_t rx_ring = ~std::size_t{0};  ///< frames that wait for rx_burst(); others are lost
   bool lanes = false;                     ///< it sorts what comes by DSCP
+  bool keeps = false;                     ///< what it has sent, as a ring of descriptors does
+  std::vector<mbuf_ptr> kept;
 
  private:
   friend class made_wire;

@@ -30,6 +30,7 @@ struct writer {
   std::uint64_t salt = 0;
   std::size_t piece = 16384;  ///< bytes a write
   bool shut = false;
+  lending* lent = nullptr;  ///< lends its bytes, in place of writing them
 
   void run() {
     std::array<std::byte, 16384> buffer;
@@ -37,7 +38,8 @@ struct writer {
       const std::uint64_t at = to.written();
       const std::size_t n = std::min<std::uint64_t>({piece, buffer.size(), length - at});
       fill_stream(std::span(buffer).first(n), at, salt);
-      if (to.write(std::span(buffer).first(n)) < n) return;
+      const auto bytes = std::span(buffer).first(n);
+      if ((lent != nullptr ? to.write_lent(bytes, *lent) : to.write(bytes)) < n) return;
     }
     if (!shut && to.connected()) {
       to.shut_down_send();
