@@ -219,7 +219,9 @@ class run {
       while (near_.stream->copying_out()) near_.host.poll(clock_.now());
     }
     poll();
-    if (far_.stream->take(buffer_) > 0) far_.post(*far_.link, nd::core::request_consumed);
+    if (far_.stream->take(buffer_) == 0) return;
+    far_.stream->publish_consumed();
+    far_.post(*far_.link, nd::core::request_consumed);
   }
 
   std::uint64_t by_callers_so_far() const { return copies_ ? copies_->by_callers.load() : 0; }
@@ -290,8 +292,13 @@ int main(int argc, char** argv) {
   nd::test::host_pools near(4096, 4096, 9000), far(4096, 4096, 9000);
 
   std::array<std::vector<cost>, 2> costs;
-  for (int t = 0; t < 2 * o.turns; ++t)
+  for (int t = 0; t < 2 * o.turns; ++t) {
     costs[static_cast<std::size_t>(t % 2)].push_back(run(t % 2 == 1, o, near, far).measure());
+    if (costs[static_cast<std::size_t>(t % 2)].back().gbps > 0) continue;
+    fmt::print(stderr, "copy-split: turn {}, {} a dcopy lcore: no bytes moved\n", t / 2 + 1,
+               t % 2 == 1 ? "with" : "without");
+    return 1;
+  }
   fmt::print("writes of {} bytes out of {} MiB, MTU 9000, checksum full; medians of {} turns\n\n",
              o.block, o.memory >> 20, o.turns);
   fmt::print("{:<28}{:>12}{:>12}\n", "cycles a byte", "caller", "dcopy lcore");
