@@ -12,13 +12,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <deque>
 #include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bench/made_device.hpp"
 #include "lcore/app_stream.hpp"
 #include "lcore/host.hpp"
 #include "pmd_glue/clock.hpp"
@@ -51,56 +51,10 @@ struct cost {
   }
 };
 
-/// A device that fetches what is sent by itself, as NICs do: the copy is made on the receiver's
-/// side, and the sender frees what has gone when it sends more.
-class dma_port final : public nd::port {
- public:
-  dma_port(std::size_t number, rte_mempool* pool) : pool_(pool) {
-    capabilities_.mac = nd::test::made_mac(number);
-    capabilities_.mtu = 9000;
-  }
-  ~dma_port() override {
-    for (auto* all : {&sent_, &done_})
-      for (rte_mbuf* m : *all) rte_pktmbuf_free(m);
-  }
-  dma_port(const dma_port&) = delete;
-  dma_port& operator=(const dma_port&) = delete;
-  void join(dma_port& other) { peer_ = &other; }
-
-  const nd::port_capabilities& capabilities() const noexcept override { return capabilities_; }
-  std::size_t tx_burst(nd::instant, std::span<rte_mbuf*> frames) override {
-    for (; !done_.empty(); done_.pop_front()) rte_pktmbuf_free(done_.front());
-    const std::size_t n = std::min(frames.size(), descriptors - sent_.size());
-    sent_.insert(sent_.end(), frames.begin(), frames.begin() + static_cast<std::ptrdiff_t>(n));
-    return n;
-  }
-  std::size_t rx_burst(nd::instant, std::span<rte_mbuf*> frames) override {
-    std::size_t n = 0;
-    for (; n < frames.size() && !peer_->sent_.empty(); ++n) {
-      rte_mbuf* const from = peer_->sent_.front();
-      frames[n] = rte_pktmbuf_copy(from, pool_, 0, from->pkt_len);
-      if (frames[n] == nullptr) break;
-      peer_->sent_.pop_front();
-      peer_->done_.push_back(from);
-    }
-    return n;
-  }
-  void tick(nd::instant) override {}
-  bool link_up() const noexcept override { return true; }
-
- private:
-  static constexpr std::size_t descriptors = 512;
-  nd::port_capabilities capabilities_;
-  rte_mempool* pool_;
-  dma_port* peer_ = nullptr;
-  std::deque<rte_mbuf*> sent_;
-  std::deque<rte_mbuf*> done_;
-};
-
 /// A host with its device and its application's socket.
 struct end {
   end(std::size_t number, nd::test::host_pools& pools, nd::instant now)
-      : port(number, pools.rx()), host(configuration(number, pools), port, now) {}
+      : port(number, 9000, pools.rx()), host(configuration(number, pools), port, now) {}
   static nd::core::host_config configuration(std::size_t number, nd::test::host_pools& pools) {
     nd::settings values;
     values.arp_probes = 0;
@@ -123,7 +77,7 @@ struct end {
     nd::core::post(host.mailbox(), what, requests, rte_pause);
   }
 
-  dma_port port;
+  nd::bench::made_device port;
   nd::core::host host;
   nd::core::socket_link* link = nullptr;
   std::optional<nd::core::app_stream> stream;
