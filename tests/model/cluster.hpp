@@ -50,7 +50,7 @@ struct prediction {
   std::uint64_t handed = 0;  ///< packets between lcores
 };
 
-/// The pools of a model's two hosts, about 64 MiB each.
+/// The pools of a model's two hosts, of about 40 MiB each.
 struct cluster_pools {
   explicit cluster_pools(std::uint16_t mtu);
   test::host_pools near;
