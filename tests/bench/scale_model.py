@@ -43,10 +43,11 @@ def checks_table(result):
 
 
 def costs_table(result):
-    sets = ("inline", "one", "many", "memif")
+    sets = ("inline", "one", *(f"many {mtu}" for mtu in scaling.MTUS), "memif")
     rows = [(f"`{name}`", text, *(f"{result['costs'][s][name]:.4g}" for s in sets))
             for name, text in result["explained"]]
-    return table(("cost", "of", "inline", "one socket", f"{scaling.MANY} sockets", "memif"), rows, 2)
+    return table(("cost", "of", "inline", "one socket",
+                  *(f"{scaling.MANY}, MTU {mtu}" for mtu in scaling.MTUS), "memif"), rows, 2)
 
 
 def of(result, **what):

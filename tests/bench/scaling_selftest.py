@@ -43,6 +43,16 @@ class Costs(unittest.TestCase):
         self.assertAlmostEqual(scaling.scale_of(plain, metered), 0.75)
 
 
+    def test_costs_of_one_size_give_back_what_was_measured(self):
+        names = ("send", "receive", "wire", "write", "read")
+        parts = {n: (0.001, 1.1, 0.5) for n in names} | {
+            "receive_ack": (0.1, 0, 20), "send_ack": (0.1, 0, 10)}
+        one = {f"{n}_byte": 0.2 for n in names}
+        costs = scaling.at_one_size(parts, one)
+        self.assertAlmostEqual(costs["send_packet"] * 0.001 + costs["send_byte"] * 1.1, 0.5)
+        self.assertAlmostEqual(costs["receive_ack"], 200)
+
+
 class Cases(unittest.TestCase):
     def test_the_grid_has_all_lcores(self):
         grid = scaling.grid()
