@@ -144,8 +144,8 @@ def fitted(at):
 
 
 def at_one_size(parts, one):
-    """Costs of one packet size, a byte's taken from `one`: many sockets' state does not fit the
-    cache at one size and does at another, so that no two numbers describe both."""
+    """Costs of one packet size, a byte's taken from `one`: with many sockets no two
+    numbers describe both sizes."""
     out = {}
     for name in ("send", "receive", "wire", "write", "read"):
         packets, size, cycles = parts[name]
@@ -234,12 +234,13 @@ def costs_of(results):
     for mtu in MTUS:
         sets[f"many {mtu}"] = many[f"core {mtu}"] | apart
         sets[f"many inline {mtu}"] = many[f"core {mtu}"] | nic
-    # The device that the core plays: its copies meet mbufs that the dcopy lcore had last. A NIC's do
-    # not, so this is of the check alone.
+    # The device that the core plays: its copies meet mbufs that the dcopy lcore had last. A NIC's
+    # do not, so this is of the check alone.
     for way in ("write", "read"):
         sets[f"core, dcopy {way}"] = sets["core"] | {
             "wire_packet": 0,
-            "wire_byte": scale * per_byte(f"dcopy {way}/metered", lambda r: r["far"]["cycles_wire"])}
+            "wire_byte": scale * per_byte(f"dcopy {way}/metered",
+                                          lambda r: r["far"]["cycles_wire"])}
     sets["memif"] = base | memif_costs(results, scale)
     return sets
 
