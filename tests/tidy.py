@@ -105,6 +105,8 @@ LISTS += [
     ("tests/meson.build", "script_tests = files(", "tests/script", "*_test.cpp"),
     ("tests/meson.build", "sim_recovery_tests = files(", "tests/sim/recovery", "*_test.cpp"),
     ("tests/meson.build", "sim_control_tests = files(", "tests/sim/control", "*_test.cpp"),
+    ("tests/meson.build", "model_sources = files(", "tests/model", "*.cpp"),
+    ("tests/meson.build", "model_tests = files(", "tests/model/self", "*_test.cpp"),
     ("tests/meson.build", "threads_tests = files(", "tests/threads", "*_test.cpp"),
 ]
 

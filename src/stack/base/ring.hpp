@@ -86,6 +86,7 @@ class mpsc_value_ring {
     return rte_ring_dequeue_elem(ring_.get(), &element, sizeof(T)) == 0;
   }
   bool empty() const noexcept { return rte_ring_empty(ring_.get()) != 0; }
+  unsigned size() const noexcept { return rte_ring_count(ring_.get()); }
 
  private:
   ring_ptr ring_;
