@@ -60,7 +60,7 @@ class eal {
         "--no-pci",
         "--no-telemetry",
         "-m",
-        "512",
+        "1024",
         "--log-level=*:4",
         "--file-prefix=" + program + "-" + std::to_string(getpid()),
         "--lcores=" + two_lcores(),
