@@ -22,6 +22,24 @@ TEST_CASE("A peer restarts: its connections fail when its new boot has shown a c
   s.send(ack());
 }
 
+TEST_CASE("ABORT for a channel that its initiator never used says nothing of the others",
+          "[epoch]") {
+  script s;
+  app_socket a = s.peer_connects();
+  s.peer_opens(1);
+  s.send(abort().to_channel(s.end(1).id).tagged(s.end(1).tag));
+  CHECK(s.host().holdings().channels == 1);
+  CHECK(s.value(&counters::aborts_received) == 1);
+  CHECK_FALSE(a.failed());
+  script::write(a, "here");
+  s.expect(data(bytes(0, "here")));
+  s.send(ack());
+  SECTION("for one that it did use it does") {
+    s.send(abort().to_channel(s.end(0).id).tagged(s.end(0).tag));
+    CHECK(a.error() == errc::peer_lost);
+  }
+}
+
 TEST_CASE("What came before the restart is still the application's to read", "[epoch]") {
   script s;
   app_socket a = s.peer_connects();
@@ -126,6 +144,8 @@ TEST_CASE("ABORT ends all channels of its peer", "[epoch]") {
   script s;
   app_socket a = s.peer_connects();
   s.peer_opens(1);
+  s.send(ping().on_channel(1));
+  s.expect(ack().on_channel(1));
   s.send(abort().to_channel(s.end(1).id).tagged(s.end(1).tag));
   CHECK(a.error() == errc::peer_lost);
   CHECK_FALSE(s.host().has_channels());

@@ -126,6 +126,33 @@ TEST_CASE("A cookie is good for five seconds", "[handshake]") {
   }
 }
 
+TEST_CASE("A channel's id opened with another tag: its initiator has started over", "[handshake]") {
+  script s;
+  app_socket a = s.peer_connects();
+  const channel_end first = s.end();
+  packet late = cookie_echo().with_id(first.id).with_tag(first.tag).with_cookie(first.its_cookie);
+  late.first_number = first.first;
+  script::write(a, "to nobody");
+  s.expect(data(bytes(0, "to nobody")));
+  s.after(30_us);
+
+  s.end().tag += 2;
+  s.end().seen = s.end().next = s.end().floor = 0;
+  s.peer_opens();
+  CHECK(s.end().host_tag != first.host_tag);
+  CHECK(s.host().holdings().channels == 1);
+  CHECK(s.value(&counters::handshakes_accepted) == 2);
+  s.expect(data(bytes(0, "to nobody")));
+  s.send(ack());
+  // The first one's cookie is good for some time yet, but for nothing any more.
+  s.send_in_vain(late, &counters::drop_bad_cookie);
+  s.expect_nothing();
+  CHECK(s.host().holdings().channels == 1);
+  script::write(a, "and on");
+  s.expect(data(bytes(9, "and on")));
+  s.send(ack());
+}
+
 TEST_CASE("A repeated COOKIE_ECHO finds its channel", "[handshake]") {
   script s;
   s.peer_opens();

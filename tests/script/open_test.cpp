@@ -58,6 +58,34 @@ TEST_CASE("A lost COOKIE_ECHO is repeated, and the fourth time it starts over", 
   CHECK(a.connected());
 }
 
+TEST_CASE("A handshake that starts over is another channel: what belongs to the first is dropped",
+          "[open]") {
+  script s;
+  app_socket a = s.connect();
+  const packet first = s.expect(init());
+  s.send(init_ack());
+  s.expect(cookie_echo());
+  const packet early_ack = cookie_ack().to_channel(*first.id).tagged(*first.own_tag);
+  const packet early_data =
+      ping().to_channel(*first.id).tagged(*first.own_tag).numbered(70'000).with_floor(70'000);
+  for (int i = 0; i < 3; ++i) s.expect_within(41_ms, cookie_echo());
+  const packet second = s.expect_within(41_ms, init().with_id(*first.id));
+  CHECK(*second.own_tag != *first.own_tag);
+  s.send_in_vain(init_ack().tagged(*first.own_tag), &counters::drop_bad_handshake);
+  s.expect_nothing();  // an ABORT would end more than the peer's half of that channel
+  s.send(init_ack());
+  s.expect(cookie_echo().with_tag(*second.own_tag));
+  s.send_in_vain(early_ack, &counters::drop_bad_handshake);
+  s.send_in_vain(early_data, &counters::drop_bad_handshake);
+  s.expect_nothing();
+  s.send(cookie_ack());
+  s.expect(data(sync()));
+  s.send_in_vain(early_data, &counters::drop_bad_handshake);
+  s.send(data(sync_ack()).numbered(0).with_floor(0));
+  s.expect(ack().acking(1));
+  CHECK(a.connected());
+}
+
 TEST_CASE("COOKIE_ACK to somebody who has only sent INIT", "[open]") {
   script s;
   app_socket a = s.connect();

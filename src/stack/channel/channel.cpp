@@ -84,6 +84,13 @@ bool channel::on_handshake(instant now, wire::packet_kind kind, const wire::hand
   return true;
 }
 
+// The peer may have opened its end of a channel and given it up again: the next one that it opens
+// numbers its packets anew.
+void channel::start_over() noexcept {
+  config_.tag += tag_step;
+  ++attempts_;
+}
+
 void channel::adopt_peer(instant now, const wire::handshake_body& peer) {
   peer_id_ = peer.channel;
   peer_tag_ = peer.tag;
@@ -362,6 +369,7 @@ bool channel::on_timer(instant now, record_verdicts& out) {
     if (now >= opened_at_ + config_.connect_timeout) return false;
     if (now >= handshake_retry_) {
       const bool hopeless = ++handshake_tries_ % handshake_tries_before_start == 0;
+      if (hopeless && state_ == channel_state::cookie_echoed) start_over();
       handshake_due_ = apply(hopeless ? channel_event::start_over : channel_event::retry);
       const duration wait =
           handshake_first_retry * (std::int64_t{1} << std::min(handshake_tries_, 8));

@@ -61,6 +61,8 @@ struct record_verdicts {
 };
 
 class channel {
+  static constexpr std::uint32_t tag_step = 2;  // ours are odd: none is 0
+
  public:
   /// Requests that a channel's queue holds (NetChannel's bound).
   static constexpr std::size_t queue_limit = 32;
@@ -69,11 +71,18 @@ class channel {
 
   std::uint32_t id() const noexcept { return config_.id; }
   std::uint32_t tag() const noexcept { return config_.tag; }
+  /// Whether a handshake of this channel that came to nothing has used `tag`. Who was given it may
+  /// have believed in a channel, and what they sent must not be taken for the present one's.
+  bool had_tag(std::uint32_t tag) const noexcept {
+    return tag != config_.tag && config_.tag - tag <= tag_step * attempts_;
+  }
   std::uint32_t peer_id() const noexcept { return peer_id_; }
   std::uint32_t peer_tag() const noexcept { return peer_tag_; }
   std::uint64_t peer_epoch() const noexcept { return peer_epoch_; }
   std::uint8_t traffic_class() const noexcept { return config_.traffic_class; }
   channel_state state() const noexcept { return state_; }
+  /// When the handshake began, or ended.
+  instant opened_at() const noexcept { return opened_at_; }
   /// Of packets to the peer.
   const wire::packet_format& format() const noexcept { return format_; }
   /// False when both ends agreed to leave checksums out.
@@ -106,6 +115,8 @@ class channel {
   /// A packet of the peer with our tag came, whatever it was.
   void heard(instant now) noexcept { last_heard_ = now; }
   instant last_heard() const noexcept { return last_heard_; }
+  /// Nothing has come since the channel is open.
+  bool never_heard() const noexcept { return last_heard_ == opened_at_; }
 
   // Sending.
 
@@ -197,6 +208,7 @@ class channel {
   static std::uint64_t size_of(const wire::record& r) noexcept {
     return sizeof(wire::record_header) + r.length;
   }
+  [[gnu::cold]] void start_over() noexcept;
   instant probe_timeout_deadline() const noexcept;
   instant stall_deadline() const noexcept;
   bool on_probe_timeout(instant now);
@@ -216,6 +228,7 @@ class channel {
   instant opened_at_;
   instant handshake_retry_ = instant::never();
   int handshake_tries_ = 0;
+  std::uint32_t attempts_ = 0;  ///< handshakes that were started over
 
   // Sending.
   index_queue<wire::record> queue_;

@@ -10,8 +10,8 @@
 //   cookie_echoed --cookie_ack--> open
 //
 // A lost packet is repaired by the initiator alone: it repeats what it sent last, and starts over
-// with INIT after some COOKIE_ECHOs. A repeated
-// COOKIE_ECHO finds the channel open and is answered again.
+// with INIT and another tag after some COOKIE_ECHOs. A repeated COOKIE_ECHO finds the channel open
+// and is answered again.
 #pragma once
 
 #include <array>

@@ -234,6 +234,9 @@ class host {
   // host_handshake.cpp: channels come and go.
   [[gnu::cold]] void on_init(instant now, const received_packet& in);
   [[gnu::cold]] void on_cookie_echo(instant now, const received_packet& in);
+  static channel_entry* channel_called(const peer& p, std::uint32_t peer_id) noexcept;
+  static bool is_void(const peer& p, const channel_entry* present,
+                      const wire::handshake_body& echo) noexcept;
   [[gnu::cold]] void on_handshake_answer(instant now, channel_entry& entry, wire::packet_kind kind,
                                          const wire::handshake_body& body);
   [[gnu::cold]] void on_abort(instant now, const received_packet& in);

@@ -82,6 +82,23 @@ void host::on_init(instant now, const received_packet& in) {
   answer(in, header, wire::bytes_of(body));
 }
 
+/// The channel that the peer calls by this id.
+channel_entry* host::channel_called(const peer& p, std::uint32_t peer_id) noexcept {
+  for (const peer::per_class& c : p.classes)
+    for (channel_entry* e : c.channels)
+      if (e->chan.peer_id() == peer_id) return e;
+  return nullptr;
+}
+
+/// A cookie that comes late: it has opened a channel that was given up since, or it is from before
+/// the peer opened `present` under the same id.
+bool host::is_void(const peer& p, const channel_entry* present,
+                   const wire::handshake_body& echo) noexcept {
+  const instant baked(static_cast<std::int64_t>(std::uint64_t{echo.cookie_time}));
+  if (echo.epoch == p.lost_epoch && baked < p.lost_at) return true;
+  return present != nullptr && echo.epoch == p.epoch && baked < present->chan.opened_at();
+}
+
 void host::on_cookie_echo(instant now, const received_packet& in) {
   const wire::handshake_body* echo = body_of(in);
   if (echo == nullptr || !makes_sense(*echo)) {
@@ -102,27 +119,27 @@ void host::on_cookie_echo(instant now, const received_packet& in) {
     ++stats_.drop_stale_epoch;
     return;
   }
-  // It may be the repetition of one that opened a channel which was given up since.
-  if (echo->epoch == p.lost_epoch &&
-      instant(static_cast<std::int64_t>(std::uint64_t{echo->cookie_time})) < p.lost_at) {
+  channel_entry* entry = channel_called(p, echo->channel);
+  const bool repeated = entry != nullptr && entry->chan.peer_tag() == echo->tag;
+  if (!repeated && is_void(p, entry, *echo)) {
     ++stats_.drop_bad_cookie;
     return;
   }
   if (p.epoch != 0 && echo->epoch > p.epoch) {
     ++stats_.peers_lost;
     lose_peer(now, p, errc::peer_lost, true);
+    entry = nullptr;
   }
   learn_epoch(now, p, echo->epoch);
   // Behind a router all have its MAC address: that is no neighbour's.
   if (config_.address.on_link(in.source_ip)) neighbors_.confirm(in.source_ip, in.source_mac);
 
-  auto& channels = p.classes[echo->traffic_class].channels;
-  const auto repeated = std::ranges::find_if(channels, [&](const channel_entry* e) {
-    return e->chan.peer_id() == echo->channel && e->chan.peer_tag() == echo->tag;
-  });
-  channel_entry* entry = repeated != channels.end() ? *repeated : nullptr;
+  if (entry != nullptr && !repeated) {  // it started over: nobody is at the other end of this one
+    drop_channel(now, *entry);
+    entry = nullptr;
+  }
   if (entry == nullptr) {
-    if (channels.size() >= max_channels_per_class) {
+    if (p.classes[echo->traffic_class].channels.size() >= max_channels_per_class) {
       ++stats_.drop_bad_handshake;
       return;
     }
@@ -379,11 +396,13 @@ void host::on_abort(instant now, const received_packet& in) {
   const auto found = peers_.find(in.source_ip);
   if (found != peers_.end()) {
     for (const peer::per_class& c : found->second->classes) {
-      for (const channel_entry* e : c.channels) {
+      for (channel_entry* e : c.channels) {
         if (e->chan.state() != channel_state::open || e->chan.peer_id() != header.channel ||
             e->chan.peer_tag() != header.tag)
           continue;
         ++stats_.aborts_received;
+        // It has given up opening this one; of the others that says nothing.
+        if (e->chan.never_heard() && others_answer(now, *e)) return drop_channel(now, *e);
         ++stats_.peers_lost;
         lose_peer(now, *found->second, errc::peer_lost, true);
         // It gave us up before it said so: a channel that it opens now is a new one.

@@ -61,6 +61,10 @@ void host::on_packet(instant now, mbuf_ptr packet, const received_packet& in) {
   channel_entry* entry = find_channel(header.channel);
   if (entry != nullptr && entry->chan.tag() == header.tag && entry->owner.ip == in.source_ip)
     return on_channel_packet(now, std::move(packet), in, *entry);
+  if (entry != nullptr && entry->chan.had_tag(header.tag) && entry->owner.ip == in.source_ip) {
+    ++stats_.drop_bad_handshake;  // an ABORT would end more than what this one knows of
+    return;
+  }
 
   // No channel of ours: a handshake, an abort, or somebody we do not know (any more).
   if (!config_.address.is_another_host(in.source_ip)) {  // RFC 9260, 8.4

@@ -89,6 +89,15 @@ class channel_end {
     received_.insert(id);
   }
 
+  /// Another channel in place of this one, with another tag and other numbers.
+  void replace(const channel_end& peer) {
+    channel_->kill(verdicts);
+    take_verdicts(peer);
+    config_.tag += 0x1000;
+    config_.first_number += 100'000;
+    channel_ = std::make_unique<core::channel>(config_, stats);
+  }
+
   std::uint64_t submitted() const { return submitted_; }
   std::uint64_t acked() const { return acked_; }
   std::uint64_t lost() const { return lost_; }
@@ -272,6 +281,7 @@ class channel_pair {
     const std::span<std::byte> rest = view.subspan(sizeof header);
     if (handshake) return on_handshake(to, header, rest);
     REQUIRE(header.channel == e.channel().id());
+    if (e.channel().had_tag(header.tag)) return;
     REQUIRE(header.tag == e.channel().tag());
     if (e.channel().state() != core::channel_state::open) return;
     e.channel().heard(now_);
@@ -323,10 +333,17 @@ class channel_pair {
         return transmit(to, m);
       }
       case wire::packet_kind::cookie_echo:
-        if (jar.accepts(now_, peer, body)) e.channel().accept(now_, body);
+        if (!jar.accepts(now_, peer, body)) return;
+        if (e.channel().peer_id() == body.channel && e.channel().peer_tag() != body.tag) {
+          const instant baked(static_cast<std::int64_t>(std::uint64_t{body.cookie_time}));
+          if (baked < e.channel().opened_at()) return;
+          e.replace(ends_[1 - to]);
+        }
+        e.channel().accept(now_, body);
         return;
       default:
-        REQUIRE(header.tag == e.config().tag);
+        if (e.channel().had_tag(header.tag)) return;
+        REQUIRE(header.tag == e.channel().tag());
         static_cast<void>(e.channel().on_handshake(now_, header.kind, body));
     }
   }
