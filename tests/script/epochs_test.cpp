@@ -144,6 +144,7 @@ TEST_CASE("ABORT ends all channels of its peer", "[epoch]") {
   script s;
   app_socket a = s.peer_connects();
   s.peer_opens(1);
+  s.after(1_us);
   s.send(ping().on_channel(1));
   s.expect(ack().on_channel(1));
   s.send(abort().to_channel(s.end(1).id).tagged(s.end(1).tag));

@@ -115,7 +115,7 @@ class channel {
   /// A packet of the peer with our tag came, whatever it was.
   void heard(instant now) noexcept { last_heard_ = now; }
   instant last_heard() const noexcept { return last_heard_; }
-  /// Nothing has come since the channel is open.
+  /// Nothing has come since the turn of the loop in which the channel was opened.
   bool never_heard() const noexcept { return last_heard_ == opened_at_; }
 
   // Sending.
