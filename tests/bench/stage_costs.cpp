@@ -96,7 +96,8 @@ class end {
     e.stream.emplace(nd::core::app_environment{.pool = pools_.tx(),
                                                .digests = hosts[0]->digests(),
                                                .same_thread = true,
-                                               .copies = copies ? &*copies : nullptr},
+                                               .copies = copies ? &*copies : nullptr,
+                                               .most_unsent = hosts[0]->most_unsent()},
                      *link);
   }
 

@@ -102,7 +102,8 @@ class made_host {
     e.stream.emplace(core::app_environment{.pool = lcore(0).tx_pool(),
                                            .digests = lcore(0).digests(),
                                            .same_thread = same_thread,
-                                           .copies = copies_.get()},
+                                           .copies = copies_.get(),
+                                           .most_unsent = lcore(0).most_unsent()},
                      *link);
   }
   core::listener_link* listen(unsigned i) {

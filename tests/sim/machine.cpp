@@ -145,8 +145,9 @@ void machine::nothing_is_left() const {
     if (h.credit != 0 || h.out_of_order != 0)
       throw violation(fmt::format("host {} keeps {} bytes of credit, {} of memory out of order",
                                   index_, h.credit, h.out_of_order));
-    if (h.lent != 0)
-      throw violation(fmt::format("host {}: {} records are with other lcores", index_, h.lent));
+    if (h.forwarded != 0)
+      throw violation(
+          fmt::format("host {}: {} records are with other lcores", index_, h.forwarded));
     if (h.handed != 0)
       throw violation(fmt::format("host {}: {} packets are at other lcores", index_, h.handed));
   }

@@ -105,6 +105,7 @@ void drawing::draw_settings() {
   v.initial_window = static_cast<std::int64_t>(spread(2, 64));
   v.send_buffer = static_cast<std::int64_t>(spread(4096, 1 << 20));
   v.receive_buffer = static_cast<std::int64_t>(spread(4096, 1 << 20));
+  v.notsent_lowat = chance(0.3) ? 0 : static_cast<std::int64_t>(spread(4096, 1 << 20));
   if (is("partition"))
     v.peer_timeout = one_of(
         std::array{duration::milliseconds(300), duration::seconds(2), duration::seconds(10)});

@@ -125,7 +125,8 @@ class runtime_impl {
             .same_thread = inline_mode(),
             .copies = dcopy_ ? &dcopy_->service() : nullptr,
             .can_lend = host().can_lend(),
-            .late_digests = host().late_digests()};
+            .late_digests = host().late_digests(),
+            .most_unsent = host().most_unsent()};
   }
   std::uint16_t port_id() const noexcept { return static_cast<std::uint16_t>(values_.port); }
   /// Looks after memory whose handle may outlive the runtime. Throws errc::no_buffer_space.

@@ -1,8 +1,10 @@
 // The application's half of a socket: copies into and out of mbufs, by its own core or by dcopy.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "base/lent.hpp"
@@ -19,6 +21,8 @@ struct app_environment {
   copy_service* copies = nullptr;  ///< null: the application's core copies all
   bool can_lend = false;           ///< the device sends from the application's memory
   bool late_digests = false;       ///< of lent bytes: the channel takes them where it must
+  /// Bytes of a socket that its own core copies ahead of what leaves.
+  std::uint64_t most_unsent = std::numeric_limits<std::uint64_t>::max();
 };
 
 /// Whose memory lent bytes are.
@@ -54,10 +58,15 @@ class app_stream {
   std::uint64_t unacknowledged() const noexcept {
     return written_ - link_->acked.load(std::memory_order_acquire);
   }
-  /// Bytes for which there is room in the send buffer.
+  /// Bytes that no channel has taken yet.
+  std::uint64_t unsent() const noexcept {
+    return static_cast<std::uint32_t>(written_) - link_->sent.load(std::memory_order_relaxed);
+  }
+  /// Bytes that may be written now.
   std::uint64_t writable() const noexcept {
-    const std::uint64_t held = unacknowledged();
-    return held >= link_->send_buffer ? 0 : link_->send_buffer - held;
+    const std::uint64_t buffer = room(unacknowledged(), link_->send_buffer);
+    if (environment_.copies != nullptr) return buffer;
+    return std::min(buffer, room(unsent(), environment_.most_unsent));
   }
   /// Bytes that the stack may not have seen yet, where it runs on the application's thread.
   std::size_t gathered() const noexcept { return gathered_; }
@@ -91,6 +100,9 @@ class app_stream {
     std::size_t segments = 0;
   };
 
+  static std::uint64_t room(std::uint64_t held, std::uint64_t most) noexcept {
+    return most - std::min(held, most);
+  }
   static bool is_copying(const std::atomic<std::uint32_t>& bytes) noexcept {
     return bytes.load(std::memory_order_acquire) != 0;
   }

@@ -10,8 +10,8 @@ lcore_exchange::inbox::inbox(unsigned lcores)
       packets(tickets * (lcores - 1)),
       answers(tickets * (lcores - 1)),
       news(tickets),
-      borrowed(loans * (lcores - 1)),
-      returned(loans) {}
+      forwarded(most_forwarded * (lcores - 1)),
+      returned(most_forwarded) {}
 
 lcore_exchange::lcore_exchange(unsigned lcores) {
   for (unsigned i = 0; i < lcores; ++i) inboxes_.push_back(std::make_unique<inbox>(lcores));
@@ -23,8 +23,8 @@ lcore_exchange::~lcore_exchange() {
          {&box->received, &box->received_urgent, &box->to_send, &box->to_send_urgent})
       while (rte_mbuf* m = ring->pop()) rte_pktmbuf_free(m);
     for (handoff h; box->packets.pop(h);) rte_pktmbuf_free(h.packet);
-    for (mpsc_value_ring<lent_record>* ring : {&box->borrowed, &box->returned})
-      for (lent_record l; ring->pop(l);) rte_pktmbuf_free(l.record.segment);
+    for (mpsc_value_ring<forwarded_record>* ring : {&box->forwarded, &box->returned})
+      for (forwarded_record f; ring->pop(f);) rte_pktmbuf_free(f.record.segment);
   }
 }
 

@@ -51,22 +51,22 @@ static_assert(sizeof(peer_news) == 24);
 
 /// A record that a socket's lcore gives to another one, whose channels carry it, and the same on
 /// its way back, when it is known what became of it.
-struct lent_record {
+struct forwarded_record {
   wire::record record;
   std::uint64_t epoch = 0;    ///< of the peer that it is for
   std::uint32_t peer_ip = 0;  ///< also on the way back, as what follows
   std::uint16_t payload = 0;  ///< bytes that a record may have there; 0: nothing can be carried now
-  std::uint8_t borrower = 0;  ///< lcore
+  std::uint8_t carrier = 0;   ///< lcore
   std::uint8_t arrived = 0;   ///< else it is lost
 };
-static_assert(sizeof(lent_record) == 80);
+static_assert(sizeof(forwarded_record) == 80);
 
 class lcore_exchange {
  public:
   /// Records of one lcore that others may have, and those of them that wait at one for a channel:
   /// what waits there, others overtake.
-  static constexpr std::uint32_t loans = 1024;
-  static constexpr std::uint32_t waiting_loans = 32;
+  static constexpr std::uint32_t most_forwarded = 1024;
+  static constexpr std::uint32_t most_waiting = 32;
   /// Packets of one lcore that others may be at work on.
   static constexpr std::uint32_t tickets = 512;
   /// Frames of one kind that may wait for an lcore.
@@ -92,7 +92,7 @@ class lcore_exchange {
              !to_send_urgent.empty();
     }
     bool has_packets() const noexcept {
-      return !packets.empty() || !answers.empty() || !news.empty() || !borrowed.empty() ||
+      return !packets.empty() || !answers.empty() || !news.empty() || !forwarded.empty() ||
              !returned.empty();
     }
 
@@ -103,9 +103,10 @@ class lcore_exchange {
     mpsc_value_ring<handoff> packets;
     mpsc_value_ring<handoff> answers;  ///< has room for all that can be under way
     mpsc_value_ring<peer_news> news;
-    mpsc_value_ring<lent_record> borrowed;  ///< both have room for all that can be under way
-    mpsc_value_ring<lent_record> returned;
-    /// Records of each other lcore that have left `borrowed` and the queue behind it. Written here.
+    mpsc_value_ring<forwarded_record> forwarded;  ///< both have room for all that can be under way
+    mpsc_value_ring<forwarded_record> returned;
+    /// Records of each other lcore that have left `forwarded` and the queue behind it. Written
+    /// here.
     std::array<std::atomic<std::uint64_t>, most_io_lcores> taken{};
   };
   inbox& of(unsigned lcore) noexcept { return *inboxes_[lcore]; }

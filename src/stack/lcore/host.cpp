@@ -27,8 +27,9 @@ std::size_t packets_of_slice(const host_config& config, std::uint16_t mtu) noexc
 // echo replies a millisecond.
 //
 // 3/8 of the receive pool may be granted, which takes twice as much when applications do not read
-// (receive_queue::deliver); the rest is for the device's descriptors. A quarter may be out of
-// order.
+// (receive_queue::deliver), or bytes before them are missing. What those take beyond that, an
+// eighth at most, is small records with gaps between them; the rest is for the device's
+// descriptors.
 host::host(const host_config& config, port& device, instant now)
     : config_(config),
       port_(device),
@@ -38,9 +39,9 @@ host::host(const host_config& config, port& device, instant now)
       timers_(now),
       mailbox_(share_of(config.values.sockets, config.place) * 2),
       credit_(rx_bytes(config) / 8 * 3),
-      out_of_order_{.limit = rx_bytes(config) / 4},
-      lends_(config.place.count > 1 && config.values.remote_channels == "when_full" &&
-             config.values.channel_policy != "source_port"),
+      out_of_order_{.limit = rx_bytes(config) / 8},
+      forwards_(config.place.count > 1 && config.values.remote_channels == "when_full" &&
+                config.values.channel_policy != "source_port"),
       environment_{.stats = stats_,
                    .rx_pool = config.rx_pool,
                    .reserve = config.packet_pool,
@@ -80,13 +81,13 @@ host::~host() {
     entry->chan.kill(verdicts_);
     // Their sockets are gone: what the channel held are orphans, or other lcores'.
     for (const wire::record& r : verdicts_.lost) {
-      if (r.lender != wire::record::own)
-        give_back(entry->owner, r, false);
+      if (r.home != wire::record::own)
+        send_back(entry->owner, r, false);
       else
         rte_pktmbuf_free(r.segment);
     }
   }
-  for (auto& [ip, p] : peers_) return_borrowed(*p);
+  for (auto& [ip, p] : peers_) return_forwarded(*p);
   timers_.disarm(neighbor_wake_);
   timers_.disarm(watch_wake_);
   drop_requests();
@@ -200,7 +201,7 @@ host_holdings host::holdings() const noexcept {
           .neighbors = neighbors_.size(),
           .resets = resets,
           .handed = handed_.size(),
-          .lent = lent_,
+          .forwarded = forwarded_,
           .credit = credit_.held(),
           .credit_limit = credit_.limit(),
           .out_of_order = out_of_order_.used,

@@ -68,10 +68,10 @@ struct host_holdings {
   std::size_t neighbors = 0;  ///< addresses in the ARP table
   std::size_t resets = 0;     ///< that wait for room in a channel
   std::size_t handed = 0;     ///< packets that other lcores are at work on
-  std::size_t lent = 0;       ///< records that other lcores carry
+  std::size_t forwarded = 0;  ///< records that other lcores carry
   std::uint64_t credit = 0;   ///< bytes granted and not consumed
   std::uint64_t credit_limit = 0;
-  std::uint64_t out_of_order = 0;  ///< bytes of mbufs
+  std::uint64_t out_of_order = 0;  ///< bytes of mbufs, beyond credit
   std::uint64_t out_of_order_limit = 0;
 };
 
@@ -136,6 +136,11 @@ class host {
   bool can_lend() const noexcept { return device_.tx_chains; }
   /// The digests of lent bytes are taken when a packet needs them: channels may leave them out.
   bool late_digests() const noexcept { return config_.values.checksum == "none"; }
+  /// Bytes that an application's core may copy ahead of what leaves.
+  std::uint64_t most_unsent() const noexcept {
+    const std::int64_t most = config_.values.notsent_lowat;
+    return most == 0 ? std::numeric_limits<std::uint64_t>::max() : static_cast<std::uint64_t>(most);
+  }
 
  private:
   static constexpr std::size_t burst = 32;
@@ -294,19 +299,19 @@ class host {
   std::int32_t round_of(std::size_t traffic_class) const noexcept {
     return (traffic_class == latency_class ? 1 : bulk_round) * std::int32_t{max_payload()};
   }
-  [[gnu::cold]] void lend(instant now);
-  [[gnu::cold]] void lend_class(instant now, peer& p, peer::per_class& c,
-                                std::size_t traffic_class);
+  [[gnu::cold]] void forward(instant now);
+  [[gnu::cold]] void forward_class(instant now, peer& p, peer::per_class& c,
+                                   std::size_t traffic_class);
 
-  // host_lending.cpp: records that another lcore's channels carry.
-  [[gnu::cold]] void push_borrowed(peer& p, peer::per_class& c, std::int32_t bound);
-  [[gnu::cold]] void borrow(instant now, const lent_record& l);
-  [[gnu::cold]] void give_back(const peer& p, const wire::record& r, bool arrived);
-  void give_back(std::uint32_t peer_ip, const wire::record& r, bool arrived, std::uint32_t payload);
+  // host_forwarding.cpp: records that another lcore's channels carry.
+  [[gnu::cold]] void push_forwarded(peer& p, peer::per_class& c, std::int32_t bound);
+  [[gnu::cold]] void carry(instant now, const forwarded_record& f);
+  [[gnu::cold]] void send_back(const peer& p, const wire::record& r, bool arrived);
+  void send_back(std::uint32_t peer_ip, const wire::record& r, bool arrived, std::uint32_t payload);
   void let_go(peer::per_class& c);
-  void taken(unsigned lender);
-  void return_borrowed(peer& p);
-  [[gnu::cold]] void on_returned(instant now, const lent_record& l);
+  void taken(unsigned home);
+  void return_forwarded(peer& p);
+  [[gnu::cold]] void on_returned(instant now, const forwarded_record& f);
   [[gnu::cold]] void push_reset(peer& p, const wire::record& r);
   [[gnu::cold]] void queue_resets(peer& p, peer::per_class& c);
   std::size_t send_channel(instant now, channel_entry& entry, std::size_t budget);
@@ -333,10 +338,10 @@ class host {
   credit_pool credit_;
   memory_budget out_of_order_;
   handed_packets handed_;
-  const bool lends_;
-  std::size_t lent_ = 0;                                 ///< records that other lcores have
-  std::array<std::uint64_t, most_io_lcores> lent_to_{};  ///< each, in all
-  std::deque<std::pair<unsigned, peer_news>> untold_;    ///< and for which lcore: its ring was full
+  const bool forwards_;
+  std::size_t forwarded_ = 0;                                 ///< records that other lcores have
+  std::array<std::uint64_t, most_io_lcores> forwarded_to_{};  ///< each, in all
+  std::deque<std::pair<unsigned, peer_news>> untold_;  ///< and for which lcore: its ring was full
   socket_environment environment_;
   cookie_jar cookies_;
   neighbor_table neighbors_;

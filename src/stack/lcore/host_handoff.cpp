@@ -73,9 +73,9 @@ std::size_t host::serve_exchange(instant now) {
     config_.exchange->of(h.from).answers.push(h);  // has room: the ticket says so
     config_.exchange->tell(h.from);
   }
-  lent_record l;
-  for (std::size_t n = 0; n < burst && box.returned.pop(l); ++n, ++served) on_returned(now, l);
-  for (std::size_t n = 0; n < burst && box.borrowed.pop(l); ++n, ++served) borrow(now, l);
+  forwarded_record f;
+  for (std::size_t n = 0; n < burst && box.returned.pop(f); ++n, ++served) on_returned(now, f);
+  for (std::size_t n = 0; n < burst && box.forwarded.pop(f); ++n, ++served) carry(now, f);
   return served;
 }
 

@@ -358,7 +358,7 @@ void host::give_up(instant now, peer& p, errc error, bool reconnect) {
   p.fell_silent = false;
   p.epoch = 0;
   apply_verdicts(now, p);
-  return_borrowed(p);
+  return_forwarded(p);
   p.resets.clear();
   p.connections.clear();
   sockets_.for_each([&](socket_entry& s) {

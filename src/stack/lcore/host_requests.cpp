@@ -249,14 +249,14 @@ void host::finish(socket_entry& s) {
 /// again until it arrives. Bytes whose socket is gone are freed here.
 void host::apply_verdicts(instant now, peer& p) {
   for (const wire::record& r : verdicts_.acked) {
-    if (r.lender != wire::record::own)
-      give_back(p, r, true);
+    if (r.home != wire::record::own)
+      send_back(p, r, true);
     else
       on_verdict(now, r, true);
   }
   for (const wire::record& r : verdicts_.lost) {
-    if (r.lender != wire::record::own)
-      give_back(p, r, false);
+    if (r.home != wire::record::own)
+      send_back(p, r, false);
     else if (r.type == wire::record_type::reset)
       push_reset(p, r);
     else

@@ -54,8 +54,8 @@ void host::send(instant now) {
     }
   } while (sent > 0 && std::ranges::min(budget) > 0 &&
            std::ranges::any_of(active_peers_, has_ready));
-  if (lends_) [[unlikely]]
-    lend(now);
+  if (forwards_) [[unlikely]]
+    forward(now);
   std::erase_if(active_peers_, [](peer* p) {
     p->active = p->has_ready();
     return !p->active;
@@ -72,8 +72,9 @@ void host::push_records(instant now, peer& p) {
       continue;
     }
     if (!p.resets.empty()) queue_resets(p, c);
-    if (!c.borrowed.empty())
-      push_borrowed(p, c, c.ready.empty() ? std::numeric_limits<std::int32_t>::max() : round_of(i));
+    if (!c.forwarded.empty())
+      push_forwarded(p, c,
+                     c.ready.empty() ? std::numeric_limits<std::int32_t>::max() : round_of(i));
     push_class(now, c, round_of(i));
   }
 }
@@ -148,45 +149,45 @@ void host::push_class(instant now, peer::per_class& c, std::int32_t round) {
 }
 
 /// What the channels here have no room or no time for.
-void host::lend(instant now) {
+void host::forward(instant now) {
   for (peer* p : active_peers_) {
     if (p->epoch == 0) continue;
     for (std::size_t i = traffic_classes; i-- > 0;) {
       peer::per_class& c = p->classes[i];
-      if (!c.ready.empty()) lend_class(now, *p, c, i);
+      if (!c.ready.empty()) forward_class(now, *p, c, i);
     }
   }
 }
 
-void host::lend_class(instant now, peer& p, peer::per_class& c, std::size_t traffic_class) {
+void host::forward_class(instant now, peer& p, peer::per_class& c, std::size_t traffic_class) {
   if (c.lanes.empty()) c.lanes.resize(config_.place.count);
   const std::uint32_t payload = path_payload(p, traffic_class);
   unsigned chosen = 0;
   std::uint32_t told = 0;
   const auto choose = [&](const socket_entry&) -> std::uint16_t {
-    if (lent_ >= lcore_exchange::loans) return 0;
-    std::uint64_t least = lcore_exchange::waiting_loans;
+    if (forwarded_ >= lcore_exchange::most_forwarded) return 0;
+    std::uint64_t least = lcore_exchange::most_waiting;
     for (unsigned i = 0; i < config_.place.count; ++i) {
       if (i == config_.place.index || now < c.lanes[i].closed_until) continue;
       const auto& taken = config_.exchange->of(i).taken[config_.place.index];
-      const std::uint64_t waiting = lent_to_[i] - taken.load(std::memory_order_relaxed);
+      const std::uint64_t waiting = forwarded_to_[i] - taken.load(std::memory_order_relaxed);
       if (waiting >= least) continue;
       least = waiting;
       chosen = i;
     }
-    if (least == lcore_exchange::waiting_loans) return 0;
+    if (least == lcore_exchange::most_waiting) return 0;
     const std::uint16_t there = c.lanes[chosen].payload;
     return there != 0 ? there : static_cast<std::uint16_t>(payload);
   };
   const auto give = [&](const wire::record& r) {
-    lent_record l{.record = r, .epoch = p.epoch, .peer_ip = p.ip};
-    l.record.lender = static_cast<std::uint8_t>(config_.place.index);
-    l.record.traffic_class = static_cast<std::uint8_t>(traffic_class);
-    [[maybe_unused]] const bool room = config_.exchange->of(chosen).borrowed.push(l);
-    assert(room);  // for as many as may be lent
-    ++lent_;
-    ++lent_to_[chosen];
-    ++stats_.records_lent;
+    forwarded_record f{.record = r, .epoch = p.epoch, .peer_ip = p.ip};
+    f.record.home = static_cast<std::uint8_t>(config_.place.index);
+    f.record.traffic_class = static_cast<std::uint8_t>(traffic_class);
+    [[maybe_unused]] const bool room = config_.exchange->of(chosen).forwarded.push(f);
+    assert(room);  // for as many as may be forwarded
+    ++forwarded_;
+    ++forwarded_to_[chosen];
+    ++stats_.records_forwarded;
     told |= std::uint32_t{1} << chosen;
   };
   serve_ready(now, c, round_of(traffic_class), false, choose, give);

@@ -80,12 +80,12 @@ struct peer {
     ready_queue ready;
     bool stuck = false;  ///< all of `ready` wait for channels of their own, which are full
 
-    std::vector<lane> lanes;               ///< by lcore; none while nothing was lent
-    index_queue<lent_record> borrowed{0};  ///< for our channels
-    channel_cursor cursor;                 ///< of those
+    std::vector<lane> lanes;                     ///< by lcore; none while nothing was forwarded
+    index_queue<forwarded_record> forwarded{0};  ///< for our channels
+    channel_cursor cursor;                       ///< of those
 
     /// Sockets, or other lcores, have something to send.
-    bool waiting() const noexcept { return !ready.empty() || !borrowed.empty(); }
+    bool waiting() const noexcept { return !ready.empty() || !forwarded.empty(); }
     bool any_live() const noexcept {
       return std::ranges::any_of(channels, [](const channel_entry* e) { return e->is_live(); });
     }
@@ -109,7 +109,7 @@ struct peer {
       const bool live = c.any_live();
       for (const channel_entry* e : c.channels) {
         if (live && !e->is_live()) continue;
-        const bool wanted = (!c.ready.empty() && !c.stuck) || !c.borrowed.empty();
+        const bool wanted = (!c.ready.empty() && !c.stuck) || !c.forwarded.empty();
         if (wanted && e->chan.queue_room() > 0) return true;
         if (!resets.empty() && e->chan.can_queue()) return true;
       }

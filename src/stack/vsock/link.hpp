@@ -144,6 +144,7 @@ class socket_link : public app_end {
  public:
   // Third: written by the stack, read by the application.
   alignas(RTE_CACHE_LINE_SIZE) std::atomic<std::uint32_t> status{0};  ///< release; acquire to read
+  std::atomic<std::uint32_t> sent{0};       ///< low 32 bits of the bytes of ours that have left
   std::atomic<std::uint64_t> acked{0};      ///< bytes of ours that the peer has acknowledged
   std::atomic<std::uint64_t> delivered{0};  ///< bytes put into `to_app` so far
 

@@ -17,6 +17,13 @@ std::uint64_t end_of(rte_mbuf* m) noexcept {
   return segment_of(m).offset + m->data_len;
 }
 
+/// What an mbuf with `bytes` takes beyond twice as much: that is what they were granted with
+/// (host.cpp), whether they wait for an application or for what is before them.
+std::uint32_t beyond_credit(const rte_mbuf* m, std::size_t bytes) noexcept {
+  const auto granted = static_cast<std::uint32_t>(2 * bytes);
+  return true_size(m) - std::min(true_size(m), granted);
+}
+
 /// Bytes up to which a copy is better than an mbuf.
 std::size_t small_for(const rte_mbuf* m) noexcept {
   return m->buf_len / 4;
@@ -93,8 +100,17 @@ void receive_queue::deliver_waiting() {
 /// Takes `m` out of the waiting list; it is the caller's then.
 void receive_queue::drop_waiting(rte_mbuf* m) noexcept {
   waiting_.remove(m);
-  memory_ -= true_size(m);
-  budget_.give_back(true_size(m));
+  give_back(beyond_credit(m, m->data_len));
+}
+
+void receive_queue::take(std::uint32_t bytes) noexcept {
+  memory_ += bytes;
+  budget_.take(bytes);
+}
+
+void receive_queue::give_back(std::uint32_t bytes) noexcept {
+  memory_ -= bytes;
+  budget_.give_back(bytes);
 }
 
 /// The last waiting mbuf that starts at or before `offset`; null when all start behind it. Searched
@@ -129,31 +145,31 @@ receive_queue::result receive_queue::keep_out_of_order(mbuf_ptr& packet,
   if (covered(behind, offset, offset + payload.size())) return result::duplicate;
 
   if (extend(before, behind, payload, offset)) return result::out_of_order;
-  const std::uint32_t size = true_size(packet.get());
-  if (memory_ + size > socket_limit_ || !budget_.has_room(size)) return result::no_memory;
+  // One that reaches further than the new bytes keeps its place, and they end where it starts.
+  rte_mbuf* after = behind;
+  while (after != nullptr && end_of(after) <= offset + payload.size())
+    after = segment_list::after(after);
+  if (after != nullptr && segment_of(after).offset < offset + payload.size())
+    payload = payload.first(segment_of(after).offset - offset);
+
+  const std::uint32_t beyond = beyond_credit(packet.get(), payload.size());
+  if (memory_ + beyond > socket_limit_ || !budget_.has_room(beyond)) return result::no_memory;
   mbuf_ptr kept = alone ? std::move(packet) : mbuf_ptr(copy_of(payload, pool_));
   if (kept == nullptr) return result::no_memory;
 
   // From here on nothing fails: what was acknowledged before is only dropped for bytes that cover
-  // it. One that reaches further than the new bytes keeps its place, and they end where it starts.
-  while (behind != nullptr && end_of(behind) <= offset + payload.size()) {
+  // it.
+  while (behind != after) {
     rte_mbuf* covered = behind;
     behind = segment_list::after(behind);
     drop_waiting(covered);
     rte_pktmbuf_free(covered);
   }
-  if (behind != nullptr && segment_of(behind).offset < offset + payload.size())
-    payload = payload.first(segment_of(behind).offset - offset);
-
   rte_mbuf* m = kept.release();
-  if (alone)
-    set_payload(m, payload);
-  else
-    set_payload(m, mbuf_bytes(m).first(payload.size()));
+  if (alone) set_payload(m, payload);
   segment_of(m).offset = offset;
   waiting_.insert_after(before, m);
-  memory_ += true_size(m);
-  budget_.take(true_size(m));
+  take(beyond_credit(m, payload.size()));
   return result::out_of_order;
 }
 
@@ -164,7 +180,10 @@ bool receive_queue::extend(rte_mbuf* before, rte_mbuf* behind, std::span<const s
                            std::uint64_t offset) noexcept {
   if (before == nullptr || end_of(before) != offset) return false;
   if (behind != nullptr && segment_of(behind).offset < offset + payload.size()) return false;
-  return append(before, payload, small_for(before));
+  const std::uint32_t beyond = beyond_credit(before, before->data_len);
+  if (!append(before, payload, small_for(before))) return false;
+  give_back(beyond - beyond_credit(before, before->data_len));
+  return true;
 }
 
 /// All of [offset, end) lies in `from` and those behind it.

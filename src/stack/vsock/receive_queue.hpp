@@ -12,8 +12,8 @@
 
 namespace nd::core {
 
-/// Memory of out-of-order bytes (true size of their mbufs): what a peer, and within `whole` all of
-/// them together, may claim.
+/// Memory that out-of-order bytes take beyond what they were granted with, twice their number: what
+/// a peer, and within `whole` all of them together, may claim.
 struct memory_budget {
   std::uint64_t limit = 0;
   memory_budget* whole = nullptr;
@@ -41,7 +41,7 @@ class receive_queue {
     no_memory,     ///< not kept: must not be acknowledged
   };
 
-  /// `socket_limit`: bytes of out-of-order memory of this socket alone. `pool`: for bytes that must
+  /// `socket_limit`: bytes of that memory for this socket alone. `pool`: for bytes that must
   /// be copied out of a packet that holds several records.
   /// The stream starts at `first_offset`.
   receive_queue(rte_mempool* pool, memory_budget& budget, std::uint64_t socket_limit,
@@ -76,8 +76,10 @@ class receive_queue {
   result keep_out_of_order(mbuf_ptr& packet, std::span<std::byte> payload, std::uint64_t offset,
                            bool alone);
   void drop_waiting(rte_mbuf* m) noexcept;
-  static bool extend(rte_mbuf* before, rte_mbuf* behind, std::span<const std::byte> payload,
-                     std::uint64_t offset) noexcept;
+  void take(std::uint32_t bytes) noexcept;
+  void give_back(std::uint32_t bytes) noexcept;
+  bool extend(rte_mbuf* before, rte_mbuf* behind, std::span<const std::byte> payload,
+              std::uint64_t offset) noexcept;
   static bool covered(rte_mbuf* from, std::uint64_t offset, std::uint64_t end) noexcept;
   rte_mbuf* position_for(std::uint64_t offset) const noexcept;
 
@@ -86,7 +88,7 @@ class receive_queue {
   std::uint64_t socket_limit_;
   std::uint64_t next_offset_;
   std::uint64_t handed_over_ = 0;
-  std::uint64_t memory_ = 0;  ///< true size of waiting_
+  std::uint64_t memory_ = 0;  ///< of waiting_, beyond credit
   bool lagging_ = false;      ///< the application has more to read than it took
   rte_mbuf* open_ = nullptr;  ///< the last in-order mbuf, while small records may still be added
   segment_list ready_;        ///< in order, complete

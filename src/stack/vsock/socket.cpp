@@ -307,6 +307,8 @@ std::optional<wire::record> socket::data_record(std::uint32_t max_payload) noexc
   if (s.offset + s.length > highest_sent_) {
     environment_.stats.payload_bytes_sent += s.offset + s.length - highest_sent_;
     highest_sent_ = s.offset + s.length;
+    link_->sent.store(static_cast<std::uint32_t>(highest_sent_ - environment_.first_offset),
+                      std::memory_order_relaxed);
   }
   return r;
 }

@@ -33,8 +33,8 @@ struct record {
   std::uint16_t length = 0;  ///< payload bytes
   record_type type = record_type::data;
   bool retransmission = false;
-  std::uint8_t lender = own;       ///< the io lcore of its owner, where that is not the channel's
-  std::uint8_t traffic_class = 0;  ///< of one that is lent
+  std::uint8_t home = own;         ///< the io lcore of its owner, where that is not the channel's
+  std::uint8_t traffic_class = 0;  ///< of one that was forwarded
   std::array<std::byte, 22> body{};
 
   static constexpr std::uint8_t own = 0xff;

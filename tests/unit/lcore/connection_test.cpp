@@ -280,5 +280,23 @@ TEST_CASE("A close that overtakes its SYNC leaves no connection behind", "[pair]
   require_nothing_left(p);
 }
 
+TEST_CASE("A write ends where enough waits to leave", "[pair][connection]") {
+  pair_options options;
+  options.adjust = [](settings& s) { s.notsent_lowat = 1000; };
+  host_pair p(std::move(options));
+  {
+    connection c(p);
+    const std::vector<std::byte> bytes(30'000);
+    for (std::uint32_t written = 0; written < 20'000;) {
+      CHECK(c.client.write(bytes) == 1000);
+      CHECK(c.client.write(bytes) == 0);
+      written += 1000;
+      REQUIRE(p.run_until([&] { return c.client.link().sent == written; }, soon));
+    }
+    CHECK(read_all(p, c.server, 20'000).size() == 20'000);
+  }
+  require_nothing_left(p);
+}
+
 }  // namespace
 }  // namespace nd::test

@@ -62,13 +62,13 @@ TEST_CASE("one socket sends by the channels of all lcores, to all of its peer's"
     CHECK(send(c, 3'000'000));
     CHECK(p.now - began < duration::milliseconds(4));  // 2.4 of them at the link's rate
     CHECK(c.lcores() == lcores);
-    CHECK(p.host(0, 0).stats().records_lent.value() > 500);
+    CHECK(p.host(0, 0).stats().records_forwarded.value() > 500);
     CHECK(p.sum(0, &counters::records_sent) >= 3'000'000 / 1500);
   }
   require_nothing_left(p);
 }
 
-TEST_CASE("what fits its own lcore's channels is not lent, nor anything where it shall not be",
+TEST_CASE("what fits its own lcore's channels is not forwarded, nor anything where it shall not be",
           "[lcores]") {
   const bool never = GENERATE(false, true);
   lcore_pair p({3, 3}, [&](settings& s) {
@@ -78,12 +78,12 @@ TEST_CASE("what fits its own lcore's channels is not lent, nor anything where it
     lone_connection c(p);
     CHECK(send(c, never ? 1'000'000 : 8000));
     CHECK(c.lcores() == 1);
-    CHECK(p.sum(0, &counters::records_lent) == 0);
+    CHECK(p.sum(0, &counters::records_forwarded) == 0);
   }
   require_nothing_left(p);
 }
 
-TEST_CASE("lent records are lost and come again like others", "[lcores]") {
+TEST_CASE("forwarded records are lost and come again like others", "[lcores]") {
   lcore_pair p({3, 2});
   {
     lone_connection c(p);
@@ -91,14 +91,14 @@ TEST_CASE("lent records are lost and come again like others", "[lcores]") {
     p.net.faults.duplicate = 0.05;
     p.net.faults.reorder = 0.05;
     CHECK(send(c, 1'000'000, duration::seconds(2)));
-    CHECK(p.sum(0, &counters::records_lent) > 100);
+    CHECK(p.sum(0, &counters::records_forwarded) > 100);
     CHECK(p.sum(0, &counters::records_retransmitted) > 10);
     p.net.faults = {};
   }
   require_nothing_left(p);
 }
 
-TEST_CASE("an lcore that stands still keeps what it was lent, and no more", "[lcores]") {
+TEST_CASE("an lcore that stands still keeps what it was given, and no more", "[lcores]") {
   lcore_pair p({2, 2});
   {
     lone_connection c(p);
@@ -106,7 +106,7 @@ TEST_CASE("an lcore that stands still keeps what it was lent, and no more", "[lc
     writer w{c.client, 2'000'000};
     reader r{c.server};
     CHECK_FALSE(p.run_until(transfer(w, r), duration::milliseconds(20)));
-    CHECK(p.host(0, 0).holdings().lent == core::lcore_exchange::waiting_loans);
+    CHECK(p.host(0, 0).holdings().forwarded == core::lcore_exchange::most_waiting);
     p.pause(0, 1, false);
     CHECK(p.run_until(transfer(w, r), soon));
     CHECK(r.wrong == 0);
@@ -124,7 +124,7 @@ TEST_CASE("a socket may go while other lcores have its records", "[lcores]") {
     writer w{c.client, 10'000'000};
     reader r{c.server};
     CHECK_FALSE(p.run_until(transfer(w, r), duration::milliseconds(1)));
-    REQUIRE(p.host(0, 0).holdings().lent > 0);
+    REQUIRE(p.host(0, 0).holdings().forwarded > 0);
     if (how == end::reset) c.client.abort();
     if (how == end::peer_restarts) {
       c.server = {};
@@ -166,10 +166,10 @@ TEST_CASE("no byte for a peer's earlier life is carried to its next one by anoth
         soon));
     c.channels.clear();
     p.pause(0, lcore, false);
-    const std::uint64_t lent = p.host(0, lcore).stats().records_lent.value();
+    const std::uint64_t before = p.host(0, lcore).stats().records_forwarded.value();
     p.run_for(duration::milliseconds(1));
     CHECK(c.client.failed());
-    CHECK(p.host(0, lcore).stats().records_lent.value() > lent);
+    CHECK(p.host(0, lcore).stats().records_forwarded.value() > before);
     p.host(0, 1 - lcore).for_each_channel([&](const core::channel& channel) {
       CHECK_FALSE(c.channels.contains(channel.peer_id()));
     });

@@ -65,7 +65,8 @@ class app_socket {
                                           .digests = h.digests(),
                                           .copies = copies,
                                           .can_lend = h.can_lend(),
-                                          .late_digests = h.late_digests()},
+                                          .late_digests = h.late_digests(),
+                                          .most_unsent = h.most_unsent()},
                     *link);
   }
   app_socket(app_socket&& o) noexcept { *this = std::move(o); }

@@ -65,7 +65,7 @@ inline void require_nothing_left(lcore_pair& p) {
     for (std::size_t i = 0; i < 2; ++i)
       for (unsigned n = 0; n < p.lcores(i); ++n) {
         const core::host_holdings h = p.host(i, n).holdings();
-        if (h.sockets + h.handed + h.lent + h.credit + h.out_of_order > 0) return false;
+        if (h.sockets + h.handed + h.forwarded + h.credit + h.out_of_order > 0) return false;
       }
     return true;
   };

@@ -181,6 +181,16 @@ TEST_CASE("bytes that were there take no more memory", "[receive_queue]") {
   CHECK(r.kept_nothing_new() == 0);
 }
 
+TEST_CASE("bytes that fill their mbufs wait on their credit alone", "[receive_queue]") {
+  nd::test::pool pool(64);
+  reader r(pool, 0, 0);
+  const std::size_t half = (sizeof(rte_mbuf) + nd::mbuf_private_size + 2176 + 1) / 2;
+  for (std::uint64_t i = 1; i < 30; ++i)
+    REQUIRE(r.insert(i * half, half, i % 2 == 0) == result::out_of_order);
+  CHECK(r.queue().out_of_order_memory() == 0);
+  CHECK(r.insert(31 * half, half - 1, true) == result::no_memory);
+}
+
 TEST_CASE("small records share an mbuf while the application is busy", "[receive_queue]") {
   nd::test::pool pool(64);
   reader r(pool, plenty, plenty);
@@ -213,7 +223,7 @@ TEST_CASE("a full ring keeps the rest in the queue", "[receive_queue]") {
 
 TEST_CASE("the process' budget is shared, and given back when a queue ends", "[receive_queue]") {
   nd::test::pool pool(64);
-  const std::uint64_t each = sizeof(rte_mbuf) + nd::mbuf_private_size + 2176;
+  const std::uint64_t each = sizeof(rte_mbuf) + nd::mbuf_private_size + 2176 - 2 * 100;
   memory_budget whole{.limit = 3 * each};
   memory_budget budget{.limit = plenty, .whole = &whole};
   {
