@@ -101,6 +101,7 @@ void channel::adopt_peer(instant now, const wire::handshake_body& peer) {
   mtu_ = path_mtu(std::min<std::uint16_t>(config_.mtu, peer.mtu));
   on_path_mtu_changed();
   opened_at_ = last_heard_ = now;
+  heard_ = false;
 }
 
 void channel::kill(record_verdicts& out) {

@@ -113,10 +113,13 @@ class channel {
   void on_accepted(instant now, const wire::channel_header& header, std::size_t bytes,
                    bool congestion_experienced);
   /// A packet of the peer with our tag came, whatever it was.
-  void heard(instant now) noexcept { last_heard_ = now; }
+  void heard(instant now) noexcept {
+    last_heard_ = now;
+    heard_ = true;
+  }
   instant last_heard() const noexcept { return last_heard_; }
-  /// Nothing has come since the turn of the loop in which the channel was opened.
-  bool never_heard() const noexcept { return last_heard_ == opened_at_; }
+  /// Nothing has come since the handshake.
+  bool never_heard() const noexcept { return !heard_; }
 
   // Sending.
 
@@ -268,6 +271,7 @@ class channel {
   bool ack_pending_ = false;
   bool ack_at_once_ = false;
   instant last_heard_;
+  bool heard_ = false;  ///< since the handshake
   bool keepalive_on_ = false;
   bool close_sent_ = false;
 };

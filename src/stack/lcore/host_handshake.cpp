@@ -401,8 +401,9 @@ void host::on_abort(instant now, const received_packet& in) {
             e->chan.peer_tag() != header.tag)
           continue;
         ++stats_.aborts_received;
-        // It has given up opening this one; of the others that says nothing.
-        if (e->chan.never_heard() && others_answer(now, *e)) return drop_channel(now, *e);
+        // It has given up opening this one. Of others, which may be other lcores', that says
+        // nothing.
+        if (e->chan.never_heard()) return drop_channel(now, *e);
         ++stats_.peers_lost;
         lose_peer(now, *found->second, errc::peer_lost, true);
         // It gave us up before it said so: a channel that it opens now is a new one.
