@@ -126,7 +126,7 @@ void machine::stop() {
     for (const auto& lcore : copies_->lcores) counted_.add(lcore->stats());
   abandon();
   if (lent_.live != 0)
-    throw violation(fmt::format("host {} has gone with {} loans", index_, lent_.live));
+    throw violation(fmt::format("host {} has gone with {} loans", index_, lent_.live.load()));
 }
 
 void machine::abandon() noexcept {
@@ -152,7 +152,7 @@ void machine::nothing_is_left() const {
       throw violation(fmt::format("host {}: {} packets are at other lcores", index_, h.handed));
   }
   if (lent_.live != 0)
-    throw violation(fmt::format("host {}: {} loans are not returned", index_, lent_.live));
+    throw violation(fmt::format("host {}: {} loans are not returned", index_, lent_.live.load()));
   if (mbufs_in_use() != 0)
     throw violation(fmt::format("host {} keeps {} mbufs", index_, mbufs_in_use()));
 }

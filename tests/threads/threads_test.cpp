@@ -47,8 +47,11 @@ struct two_copiers : copiers {
 
 /// A thread that writes and one that reads, which pass their time until both are done.
 struct application {
-  application(app_socket&& s, std::uint64_t bytes, std::uint64_t out, std::uint64_t in)
-      : socket(std::move(s)), send{socket, bytes, out}, receive{socket, in} {}
+  application(app_socket&& s, std::uint64_t bytes, std::uint64_t out, std::uint64_t in,
+              lending* lent = nullptr)
+      : socket(std::move(s)),
+        send{.to = socket, .length = bytes, .salt = out, .lent = lent},
+        receive{socket, in} {}
   void start() {
     writing = std::thread([this] {
       while (!send.shut && !socket.failed() && !give_up.load()) {
@@ -149,6 +152,7 @@ class wire_end final : public port {
  public:
   wire_end(std::size_t host, rte_mempool* pool) : pool_(pool) {
     capabilities_.mac = made_mac(host);
+    capabilities_.tx_chains = true;
   }
   wire_end* peer = nullptr;
 
@@ -203,7 +207,7 @@ struct lcores {
   std::vector<std::unique_ptr<core::host>> hosts;
 };
 
-TEST_CASE("Io lcores of two hosts, each in its thread, and records that change lcores",
+TEST_CASE("Io lcores of two hosts, each in its thread, records that change lcores, and lent bytes",
           "[threads]") {
   static constexpr std::array<unsigned, 2> counts{2, 3};
   constexpr std::uint64_t bytes = 300'000;
@@ -223,6 +227,7 @@ TEST_CASE("Io lcores of two hosts, each in its thread, and records that change l
       std::vector<std::unique_ptr<app_listener>> listeners;
       for (const auto& h : server.hosts)
         listeners.push_back(std::make_unique<app_listener>(*h, 80));
+      lending lent{pools[0].lent()};  // outlives who waits for it
       std::deque<application> applications;
       loops threads;
       for (lcores* l : {&client, &server})
@@ -233,7 +238,7 @@ TEST_CASE("Io lcores of two hosts, each in its thread, and records that change l
       for (app_socket& s : waiting) {
         REQUIRE(until([&] { return s.connected() || s.failed(); }));
         REQUIRE(s.error() == errc{});
-        applications.emplace_back(std::move(s), bytes, 1, 2).start();
+        applications.emplace_back(std::move(s), bytes, 1, 2, &lent).start();
       }
       REQUIRE(until([&] {
         for (const auto& listener : listeners)
@@ -251,8 +256,12 @@ TEST_CASE("Io lcores of two hosts, each in its thread, and records that change l
         CHECK(one.receive.wrong == 0);
         CHECK(one.socket.consumed() == bytes);
       }
+      CHECK(until([&] { return lent.live == 0; }));
       threads.stop();
     }
+    std::uint64_t sent_where_it_lies = 0;
+    for (const auto& h : client.hosts) sent_where_it_lies += h->stats().lent_bytes_sent.value();
+    CHECK(sent_where_it_lies > 0);
     std::uint64_t handed = 0;
     for (lcores* l : {&client, &server})
       for (const auto& h : l->hosts) handed += h->stats().packets_handed.value();

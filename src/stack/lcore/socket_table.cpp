@@ -2,6 +2,8 @@
 
 #include <rte_hash_crc.h>
 
+#include <algorithm>
+
 #include "lcore/peer.hpp"
 
 namespace nd::core {
@@ -14,7 +16,7 @@ socket_entry::socket_entry(const socket_environment& environment, socket_link* h
 socket_table::socket_table(const std::string& name, std::uint32_t capacity) : capacity_(capacity) {
   rte_hash_parameters parameters{};
   parameters.name = name.c_str();
-  parameters.entries = capacity;
+  parameters.entries = std::max<std::uint32_t>(capacity, 8);  // a bucket: rte_hash takes no fewer
   parameters.key_len = sizeof(socket_key);
   parameters.hash_func = rte_hash_crc;
   parameters.socket_id = -1;                               // any NUMA node

@@ -169,6 +169,10 @@ TEST_CASE("a peer's new life that one lcore hears of ends the old one on all", "
   require_nothing_left(p);
 }
 
+TEST_CASE("an lcore whose share is a few sockets", "[lcores]") {
+  CHECK_NOTHROW(core::socket_table("few", 2));
+}
+
 TEST_CASE("every lcore learns from ARP, and one answers it", "[lcores]") {
   lcore_pair p({3, 3}, {}, false);
   {

@@ -21,14 +21,14 @@ inline void post_to(core::host& h, core::app_end& end, std::uint32_t requests) {
 /// What an application has lent of its memory, and of which mbufs that is made.
 struct lending {
   rte_mempool* pool = nullptr;
-  std::size_t live = 0;  ///< loans that are not returned
+  std::atomic<std::size_t> live{0};  ///< loans that are not returned
 };
 
 /// A copy of some bytes, which is overwritten and freed as soon as it is returned: whoever reads it
 /// later sends wrong bytes.
 class made_loan final : public loan_count {
  public:
-  made_loan(std::span<const std::byte> bytes, std::size_t& live)
+  made_loan(std::span<const std::byte> bytes, std::atomic<std::size_t>& live)
       : bytes_(bytes.begin(), bytes.end()), live_(live) {
     ++live_;
   }
@@ -40,7 +40,7 @@ class made_loan final : public loan_count {
     --live_;
   }
   std::vector<std::byte> bytes_;
-  std::size_t& live_;
+  std::atomic<std::size_t>& live_;
 };
 
 class app_socket {
