@@ -49,7 +49,7 @@ OUTSIDE = [
     (r"rte_(arp|ether|icmp|ip|udp)\.h", "DPDK", {"wire", "lcore", "pmd_glue"}),
     (r"rte_(hash\w*|fbk_hash|jhash|thash\w*)\.h", "DPDK", {"lcore", "pmd_glue"}),
     # The copy engines' devices.
-    (r"rte_(dmadev|memory)\.h", "DPDK", {"dcopy", "pmd_glue"}),
+    (r"rte_(dmadev|eal_memconfig|memory)\.h", "DPDK", {"dcopy", "pmd_glue"}),
     # Devices, the EAL and real time.
     (r"(bus_\w+_driver|ethdev_\w+|rte_\w+)\.h", "DPDK", {"pmd_glue"}),
     (r"isa-l(/\w+)?\.h", "ISA-L", {"base", "wire", "dcopy"}),

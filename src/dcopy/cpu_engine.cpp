@@ -16,7 +16,7 @@ class cpu_engine final : public engine {
     return true;
   }
 
-  std::size_t collect(std::span<request> out) noexcept override {
+  std::size_t collect(std::span<request> out, instant /*now*/) noexcept override {
     std::size_t n = 0;
     while (n < out.size() && count_ > 0) out[n++] = done_[--count_];
     return n;

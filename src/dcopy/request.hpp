@@ -26,6 +26,7 @@ struct request {
   direction way = direction::to_mbufs;
   /// from_mbufs: the last mbuf has more bytes and is not to be freed.
   bool keep_last = false;
+  bool by_dma = false;  ///< finished: a DMA device has copied it, not a CPU
 };
 static_assert(std::is_trivially_copyable_v<request> && sizeof(request) == 40);
 

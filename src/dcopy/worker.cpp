@@ -2,7 +2,7 @@
 
 namespace nd::dcopy {
 
-std::size_t worker::poll(std::span<request> out) noexcept {
+std::size_t worker::poll(std::span<request> out, instant now) noexcept {
   // No more than can be told of: with an engine that copies at once none is left waiting for a
   // turn.
   for (std::size_t begun = 0; begun < out.size(); ++begun) {
@@ -10,7 +10,7 @@ std::size_t worker::poll(std::span<request> out) noexcept {
     has_refused_ = !engine_->start(refused_);
     if (has_refused_) break;
   }
-  const std::size_t n = engine_->collect(out);
+  const std::size_t n = engine_->collect(out, now);
   for (const request& r : out.first(n)) {
     if (r.way == direction::from_mbufs) free_mbufs_uncached(r);
     queued_.fetch_sub(r.length, std::memory_order_relaxed);

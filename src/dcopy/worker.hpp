@@ -36,7 +36,9 @@ class worker {
 
   /// One turn: begins what the engine takes, and returns what it has finished, at most
   /// `out.size()` requests. The mbufs of a from_mbufs request are freed by then.
-  std::size_t poll(std::span<request> out) noexcept;
+  std::size_t poll(std::span<request> out, instant now) noexcept;
+  /// Of the engine's device. The thread that polls.
+  device_state device() const noexcept { return engine_->device(); }
 
  private:
   std::unique_ptr<engine> engine_;

@@ -150,7 +150,8 @@ class run {
     copies_.emplace(near_.host, 1, &rte_pause, nd::pmd::read_cycles);
     const auto loop = [](void* self) {
       auto& r = *static_cast<run*>(self);
-      while (!r.stop_.load(std::memory_order_relaxed)) r.copies_->lcores.front()->poll();
+      while (!r.stop_.load(std::memory_order_relaxed))
+        r.copies_->lcores.front()->poll(r.clock_.now());
       return 0;
     };
     if (rte_eal_remote_launch(loop, this, 1) != 0) throw std::runtime_error("lcore 1 is busy");

@@ -170,7 +170,8 @@ class run {
           [](void* self) {
             auto& r = *static_cast<run*>(self);
             auto& copies = r.near_.copies ? r.near_.copies : r.far_.copies;
-            while (!r.stop_.load(std::memory_order_relaxed)) copies->lcores.front()->poll();
+            while (!r.stop_.load(std::memory_order_relaxed))
+              copies->lcores.front()->poll(r.clock_.now());
             return 0;
           },
           this);

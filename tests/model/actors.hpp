@@ -304,9 +304,9 @@ class copier final : public actor {
   copier(std::string role, const cost_model& costs, core::dcopy_lcore& l)
       : actor(std::move(role)), costs_(costs), lcore_(l) {}
 
-  double turn(instant) override {
+  double turn(instant now) override {
     if (paid_ > 0) {
-      const double done = copy();
+      const double done = copy(now);
       const double more = std::max(done - std::exchange(paid_, 0), 0.0);
       if (more > 0) return worked(more);
     }
@@ -321,13 +321,13 @@ class copier final : public actor {
  private:
   static constexpr std::uint64_t piece = 32 * 1024;
 
-  double copy() {
+  double copy(instant now) {
     const auto bytes = [&] {
       return std::pair(lcore_.stats().dcopy_bytes_written.value(),
                        lcore_.stats().dcopy_bytes_read.value());
     };
     const auto [written, read] = bytes();
-    lcore_.poll();
+    lcore_.poll(now);
     const auto [now_written, now_read] = bytes();
     const auto w = static_cast<double>(now_written - written);
     const auto r = static_cast<double>(now_read - read);

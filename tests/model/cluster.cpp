@@ -106,7 +106,7 @@ class cluster {
         }
         if (h->copies() == nullptr) continue;
         for (const auto& l : h->copies()->lcores)
-          while (l->poll() > 0) continue;
+          while (l->poll(settled_) > 0) continue;
       }
     }
   }

@@ -224,7 +224,7 @@ bool machine::copy(instant now) {
   bool copied = false;
   for (std::size_t i = 0; i < copy_at_.size(); ++i) {
     if (copy_at_[i] > now) continue;
-    copied = copies_->lcores[i]->poll() > 0 || copied;
+    copied = copies_->lcores[i]->poll(now) > 0 || copied;
     copy_at_[i] = instant::never();
   }
   return copied;
@@ -233,7 +233,7 @@ bool machine::copy(instant now) {
 void machine::finish_copies() {
   if (copies_ == nullptr) return;
   for (const auto& lcore : copies_->lcores)
-    while (lcore->poll() > 0) continue;
+    while (lcore->poll(last_turn_) > 0) continue;
 }
 
 void machine::turn(instant now) {

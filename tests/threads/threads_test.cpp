@@ -110,7 +110,8 @@ TEST_CASE("Writers, readers, dcopy lcores and the stack, each in its thread", "[
     app_listener listener(p.host(1), 80, 128, &copies_1);
     loops threads;
     for (const core::copy_service* copies : {&copies_0, &copies_1})
-      for (const auto& lcore : copies->lcores) threads.add([&lcore] { return lcore->poll() > 0; });
+      for (const auto& lcore : copies->lcores)
+        threads.add([&lcore] { return lcore->poll({}) > 0; });
     threads.add([&p] {
       p.now = p.now + duration::microseconds(5);
       return p.poll() > 0;

@@ -13,10 +13,12 @@ dcopy_lcore::dcopy_lcore(std::unique_ptr<dcopy::engine> copier,
                          stage_meter::clock cycle_clock)
     : worker_(std::move(copier)), post_(std::move(post)), clock_(cycle_clock) {}
 
-std::size_t dcopy_lcore::poll() {
+std::size_t dcopy_lcore::poll(instant now) {
   const std::uint64_t began = clock_ != nullptr ? clock_() : 0;
   std::array<dcopy::request, 8> done;
-  const std::size_t n = worker_.poll(done);
+  const bool worked = device() == dcopy::device_state::working;
+  const std::size_t n = worker_.poll(done, now);
+  if (worked && device() != dcopy::device_state::working) ++stats_.dcopy_dma_lost;
   for (std::size_t i = 0; i < n; ++i) finish(done[i]);
   if (clock_ != nullptr && n > 0) stats_.cycles_dcopy += clock_() - began;
   return n;
@@ -24,6 +26,7 @@ std::size_t dcopy_lcore::poll() {
 
 void dcopy_lcore::finish(const dcopy::request& r) {
   ++stats_.dcopy_requests;
+  if (r.by_dma) stats_.dcopy_bytes_dma += r.length;
   auto& link = *static_cast<socket_link*>(r.owner);
   if (r.way == dcopy::direction::from_mbufs) {
     stats_.dcopy_bytes_read += r.length;

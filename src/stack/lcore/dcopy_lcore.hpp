@@ -9,6 +9,7 @@
 #include "base/counters.hpp"
 #include "base/settings.hpp"
 #include "base/stage_meter.hpp"
+#include "base/time.hpp"
 #include "dcopy/worker.hpp"
 #include "sched/copy_policy.hpp"
 #include "vsock/link.hpp"
@@ -32,7 +33,9 @@ class dcopy_lcore {
   std::uint64_t queued_bytes() const noexcept { return worker_.queued_bytes(); }
 
   /// One turn, on the lcore. Returns how many copies are done.
-  std::size_t poll();
+  std::size_t poll(instant now);
+  /// Of the DMA device, where there is one. The thread that polls.
+  dcopy::device_state device() const noexcept { return worker_.device(); }
 
   const counters& stats() const noexcept { return stats_; }
 

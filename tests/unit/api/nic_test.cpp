@@ -1,5 +1,5 @@
 // Two hosts on two NICs (support/fake_nic.hpp), through the public API.
-#ifdef ND_FAKE_NIC
+#ifdef ND_FAKE_DEVICES
 
 #include <catch2/catch.hpp>
 #include <map>
@@ -124,4 +124,4 @@ TEST_CASE("checksums that a virtual wire leaves open are taken where the device 
   CHECK(nics.send(bytes) == bytes);
 }
 
-#endif  // ND_FAKE_NIC
+#endif  // ND_FAKE_DEVICES

@@ -7,20 +7,16 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <functional>
 #include <vector>
 
-#include "base/rng.hpp"
-#include "unit/support/pool.hpp"
-#include "wire/checksum.hpp"
+#include "unit/support/copy_requests.hpp"
 
 namespace {
 
 using namespace nd;
+using namespace nd::test;
 using dcopy::direction;
 using dcopy::request;
-
-constexpr dcopy::digest_functions with_digests{wire::copy_crc32c, wire::crc32c};
 
 /// The skeleton device: a thread that copies. One for the whole program.
 std::int16_t skeleton() {
@@ -33,40 +29,6 @@ std::unique_ptr<dcopy::engine> make_engine(const std::string& name,
                                            const dcopy::digest_functions& digests) {
   return name == "cpu" ? dcopy::make_cpu_engine(digests)
                        : dcopy::make_dma_engine(skeleton(), digests);
-}
-
-std::vector<std::byte> random_bytes(rng& random, std::size_t n) {
-  std::vector<std::byte> bytes(n);
-  for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
-  return bytes;
-}
-
-/// A chain of segments with room for `n` bytes, as an application makes it.
-rte_mbuf* empty_chain(test::pool& pool, rng& random, std::size_t n) {
-  rte_mbuf* first = nullptr;
-  rte_mbuf* last = nullptr;
-  while (n > 0) {
-    rte_mbuf* m = allocate_segment(pool.get());
-    REQUIRE(m != nullptr);
-    segment_of(m).length =
-        static_cast<std::uint32_t>(std::min<std::size_t>(n, 1 + random.below(tx_capacity(m))));
-    segment_of(m).digest = wire::crc32c_start;
-    n -= segment_of(m).length;
-    (last != nullptr ? segment_of(last).next : first) = m;
-    last = m;
-  }
-  return first;
-}
-
-/// Turns until all `n` have come back.
-std::vector<request> run(dcopy::worker& w, std::size_t n) {
-  std::vector<request> finished;
-  std::array<request, 8> out;
-  while (finished.size() < n) {
-    const std::size_t got = w.poll(out);
-    finished.insert(finished.end(), out.begin(), out.begin() + static_cast<std::ptrdiff_t>(got));
-  }
-  return finished;
 }
 
 }  // namespace
@@ -94,17 +56,7 @@ TEST_CASE("bytes go into segments, with their digests", "[dcopy]") {
       const std::size_t i = reinterpret_cast<std::size_t>(r.owner) - 1;
       REQUIRE_FALSE(seen.at(i));
       seen[i] = true;
-      std::span<const std::byte> expected = sources[i];
-      for (rte_mbuf* m = r.first; m != nullptr;) {
-        const segment s = segment_of(m);
-        const auto piece = expected.first(s.length);
-        REQUIRE(std::equal(piece.begin(), piece.end(), tx_payload(m)));
-        REQUIRE(s.digest ==
-                (digests ? wire::crc32c(wire::crc32c_start, piece) : wire::crc32c_start));
-        expected = expected.subspan(s.length);
-        rte_pktmbuf_free(std::exchange(m, s.next));
-      }
-      REQUIRE(expected.empty());
+      check_written(r, sources[i], digests);
     }
     CHECK(w.queued_bytes() == 0);
   }

@@ -56,7 +56,7 @@ TEST_CASE(
     CHECK(p.stats(0).payload_bytes_sent.value() == 0);
     // The last pieces first.
     for (std::size_t i = copies.lcores.size(); i-- > 0;)
-      while (copies.lcores[i]->poll() > 0) p.run_for(duration::microseconds(20));
+      while (copies.lcores[i]->poll({}) > 0) p.run_for(duration::microseconds(20));
     CHECK_FALSE(c.stream.copying_out());
     CHECK(copies.bytes() == bytes.size());
     CHECK(copies.by_callers == 0);
@@ -112,7 +112,7 @@ TEST_CASE("A connection that is reset while dcopy lcores copy for it frees what 
     dcopy_connection c(p, copies);
     const std::vector<std::byte> bytes = stream_of(200'000);
     REQUIRE(c.put(bytes) == bytes.size());
-    copies.lcores[0]->poll();
+    copies.lcores[0]->poll({});
     c.server.abort();
     REQUIRE(p.run_until([&] { return c.client.failed(); }, soon));
     CHECK(c.stream.copying_out());

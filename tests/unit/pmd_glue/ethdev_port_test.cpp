@@ -1,5 +1,5 @@
 // Queues, RSS, offloads and sizes, against a NIC that checks what it is asked for.
-#ifdef ND_FAKE_NIC
+#ifdef ND_FAKE_DEVICES
 
 #include <catch2/catch.hpp>
 #include <set>
@@ -229,4 +229,4 @@ TEST_CASE("frames with an offload are prepared by the driver; one that it refuse
   }
 }
 
-#endif  // ND_FAKE_NIC
+#endif  // ND_FAKE_DEVICES

@@ -1,15 +1,13 @@
 // A pair of queues for each io lcore, and how packets are brought to the right one.
-#ifdef ND_FAKE_NIC
-
-#include <rte_log.h>
+#ifdef ND_FAKE_DEVICES
 
 #include <catch2/catch.hpp>
-#include <cstdio>
 #include <optional>
 #include <set>
 
 #include "nd/endpoint.hpp"
 #include "pmd_glue/rss_steering.hpp"
+#include "unit/support/captured_log.hpp"
 #include "unit/support/opened_nic.hpp"
 
 using namespace nd::test;
@@ -161,27 +159,10 @@ TEST_CASE("with too few queues, or without RSS, there is one port", "[open_ports
 
 TEST_CASE("the log says why there is one port", "[open_ports]") {
   const auto log_of = [](fake_nic_traits traits, unsigned lcores) {
-    std::FILE* file = std::tmpfile();
-    REQUIRE(file != nullptr);
-    std::FILE* before = rte_log_get_stream();
-    const int type = rte_log_register_type_and_pick_level("nd", RTE_LOG_NOTICE);
-    const int level = rte_log_get_level(static_cast<std::uint32_t>(type));
-    const std::uint32_t all = rte_log_get_global_level();
-    rte_log_set_global_level(RTE_LOG_NOTICE);
-    rte_log_set_level(static_cast<std::uint32_t>(type), RTE_LOG_NOTICE);
-    rte_openlog_stream(file);
-    {
-      fake_nic nic(std::move(traits));
-      const opened_ports o(nic, lcores);
-    }
-    rte_openlog_stream(before);
-    rte_log_set_level(static_cast<std::uint32_t>(type), static_cast<std::uint32_t>(level));
-    rte_log_set_global_level(all);
-    std::string text(4096, '\0');
-    std::rewind(file);
-    text.resize(std::fread(text.data(), 1, text.size(), file));
-    std::fclose(file);
-    return text;
+    const nd::test::captured_log log;
+    fake_nic nic(std::move(traits));
+    const opened_ports o(nic, lcores);
+    return log.text();
   };
   CHECK(log_of({.max_rx_queues = 3}, 4)
             .find("the device has 3 pairs of queues: the first of 4 io "
@@ -336,4 +317,4 @@ TEST_CASE("a device that does not say how it hashes is not guessed at", "[open_p
   CHECK_FALSE(o.rss);
 }
 
-#endif  // ND_FAKE_NIC
+#endif  // ND_FAKE_DEVICES

@@ -62,7 +62,7 @@ TEST_CASE("who has our address decides which rules are asked for") {
                                                     {.destination = ours}});
 }
 
-#ifdef ND_FAKE_NIC
+#ifdef ND_FAKE_DEVICES
 
 TEST_CASE("in isolated mode ND comes here and all else stays with the kernel") {
   const bool udp = GENERATE(false, true);
@@ -302,4 +302,4 @@ TEST_CASE("isolate=auto does not cut the kernel off an interface it uses") {
   CHECK(nic.rules().empty());
 }
 
-#endif  // ND_FAKE_NIC
+#endif  // ND_FAKE_DEVICES

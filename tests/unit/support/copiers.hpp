@@ -27,7 +27,7 @@ struct copiers : core::copy_service {
   /// Until nothing is left to copy.
   void run() {
     for (const auto& lcore : lcores)
-      while (lcore->poll() > 0) continue;
+      while (lcore->poll({}) > 0) continue;
   }
   std::uint64_t bytes() const {
     std::uint64_t sum = 0;
