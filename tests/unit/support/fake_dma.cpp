@@ -71,6 +71,7 @@ struct fake_dma::driver {
                           enum rte_dma_vchan_status* status) {
     const fake_dma& dma = of(dev);
     const std::lock_guard lock(dma.mutex_);
+    if (dma.traits_.stops == fake_dma_traits::never) return -ENOTSUP;
     *status = dma.submitted_.empty() ? RTE_DMA_VCHAN_IDLE : RTE_DMA_VCHAN_ACTIVE;
     return 0;
   }

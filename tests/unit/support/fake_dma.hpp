@@ -24,6 +24,8 @@ struct fake_dma_traits {
   /// Every so many copies, one fails; 0: none.
   unsigned fails = 0;
   std::uint16_t room = 1024;  ///< of copies that it takes
+  /// When it hangs. `never`: says so, and tells nothing of its queue; `says_so`: has no way to
+  /// stop, and says that it has, but also that its queue is active.
   enum { when_told, never, says_so } stops = when_told;
 };
 
