@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <nd/nd.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "unit/support/captured_log.hpp"
 #include "unit/support/fake_dma.hpp"
 #include "unit/support/pool.hpp"
+#include "unit/support/two_runtimes.hpp"
 
 namespace {
 
@@ -39,32 +39,12 @@ struct two_hosts {
                                      .set("dcopy_dma", std::to_string(dma.id()))
                                      .set("dcopy_min", "16K")),
         acceptor(server, nd::endpoint(nd::any_address, 4000)),
-        near(client) {
-    acceptor.non_blocking(true);
-    near.non_blocking(true);
-    std::error_code ec;
-    near.connect({"10.0.0.1", 4000}, ec);
-    REQUIRE(until([&] {
-      nd::socket a = acceptor.accept(ec);
-      if (!ec) far.emplace(std::move(a));
-      return far && near.connected();
-    }));
-    far->non_blocking(true);
-  }
-  template <class Done>
-  bool until(Done&& done) {
-    for (int turns = 0; turns < 200'000; ++turns) {
-      if (done()) return true;
-      server.poll();
-      client.poll();
-    }
-    return false;
-  }
+        ends(nd::test::connect_to(acceptor, server, client)) {}
   /// Writes all of `bytes`, and reads it at the other end into `got`.
   void transfer(nd::socket& from, nd::socket& to, std::span<const std::byte> bytes,
                 std::span<std::byte> got) {
     std::size_t written = 0, read = 0;
-    REQUIRE(until([&] {
+    REQUIRE(nd::test::poll_until(server, client, [&] {
       std::error_code ec;
       if (written < bytes.size()) written += from.write_some(bytes.subspan(written), ec);
       // But for the end large reads only: others are the calling thread's to copy.
@@ -84,8 +64,9 @@ struct two_hosts {
   nd::runtime server;
   nd::runtime client;
   nd::acceptor acceptor;
-  nd::socket near;
-  std::optional<nd::socket> far;
+  std::pair<nd::socket, nd::socket> ends;
+  nd::socket& near = ends.first;
+  nd::socket& far = ends.second;
 };
 
 }  // namespace
@@ -99,9 +80,9 @@ TEST_CASE("a DMA device without shared virtual addressing copies registered memo
     std::vector<std::byte> on_heap(size);
     const auto both_ways = [&](std::span<std::byte> clients) {
       std::copy(bytes.begin(), bytes.end(), clients.begin());
-      hosts.transfer(hosts.near, *hosts.far, clients, on_heap);
+      hosts.transfer(hosts.near, hosts.far, clients, on_heap);
       std::fill(clients.begin(), clients.end(), std::byte());
-      hosts.transfer(*hosts.far, hosts.near, bytes, clients);
+      hosts.transfer(hosts.far, hosts.near, bytes, clients);
     };
     std::vector<std::byte> unknown(size);
     both_ways(unknown);
@@ -129,7 +110,7 @@ TEST_CASE("a DMA device that hangs holds up one call for a second", "[dma]") {
     two_hosts hosts(dma);
     const auto bytes = stream_bytes(0, 1'000'000);
     std::vector<std::byte> got(bytes.size());
-    for (int i = 0; i < 3; ++i) hosts.transfer(hosts.near, *hosts.far, bytes, got);
+    for (int i = 0; i < 3; ++i) hosts.transfer(hosts.near, hosts.far, bytes, got);
     CHECK(hosts.count("dcopy_dma_lost") == 1);
     CHECK(hosts.count("dcopy_bytes_dma") > 0);
     CHECK(hosts.count("dcopy_bytes_dma") <= dma.bytes());

@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "unit/support/two_runtimes.hpp"
+
 namespace {
 
 using nd::errc;
@@ -29,27 +31,14 @@ struct two_hosts {
   explicit two_hosts(const std::string& zero_copy = "auto")
       : server(std::in_place, nd::existing_eal, config_of(1, "auto")),
         client(std::in_place, nd::existing_eal, config_of(2, zero_copy)),
-        acceptor(std::in_place, *server, nd::endpoint(nd::any_address, 4000)),
-        to(std::in_place, *client) {
-    acceptor->non_blocking(true);
-    to->non_blocking(true);
-    std::error_code ec;
-    to->connect({"10.0.0.1", 4000}, ec);
-    REQUIRE(until([&] {
-      nd::socket a = acceptor->accept(ec);
-      if (!ec) from.emplace(std::move(a));
-      return from && to->connected();
-    }));
-    from->non_blocking(true);
+        acceptor(std::in_place, *server, nd::endpoint(nd::any_address, 4000)) {
+    auto [s, accepted] = nd::test::connect_to(*acceptor, *server, *client);
+    to.emplace(std::move(s));
+    from.emplace(std::move(accepted));
   }
   template <class Done>
   bool until(Done&& done) {
-    for (int turns = 0; turns < 200'000; ++turns) {
-      if (done()) return true;
-      server->poll();
-      client->poll();
-    }
-    return false;
+    return nd::test::poll_until(*server, *client, done);
   }
   std::uint64_t count(std::string_view name) {
     for (const nd::counter& c : client->stats())

@@ -10,6 +10,7 @@
 
 #include "unit/support/fake_nic.hpp"
 #include "unit/support/pool.hpp"
+#include "unit/support/two_runtimes.hpp"
 
 namespace {
 
@@ -42,29 +43,14 @@ struct two_nics {
 
   template <class Done>
   bool until(Done&& done) {
-    for (int turns = 0; turns < 200'000; ++turns) {
-      if (done()) return true;
-      server->poll();
-      client->poll();
-    }
-    return false;
+    return nd::test::poll_until(*server, *client, done);
   }
 
   /// Client to server; what arrived.
   std::vector<std::byte> send(const std::vector<std::byte>& bytes) {
     std::error_code ec;
     nd::acceptor acceptor(*server, {nd::any_address, 4000});
-    acceptor.non_blocking(true);
-    nd::socket s(*client);
-    s.non_blocking(true);
-    s.connect({"10.0.0.1", 4000}, ec);
-    std::optional<nd::socket> accepted;
-    REQUIRE(until([&] {
-      nd::socket a = acceptor.accept(ec);
-      if (!ec) accepted.emplace(std::move(a));
-      return accepted && s.connected();
-    }));
-    accepted->non_blocking(true);
+    auto [s, accepted] = nd::test::connect_to(acceptor, *server, *client);
     std::vector<std::byte> received;
     std::array<std::byte, 65536> buffer;
     std::size_t written = 0;
@@ -73,7 +59,7 @@ struct two_nics {
         written += s.write_some(std::span(bytes).subspan(written), ec);
         if (written == bytes.size()) s.shutdown(nd::shutdown_type::send);
       }
-      const std::size_t n = accepted->read_some(buffer, ec);
+      const std::size_t n = accepted.read_some(buffer, ec);
       received.insert(received.end(), buffer.begin(), buffer.begin() + static_cast<long>(n));
       return ec == nd::errc::eof;
     }));

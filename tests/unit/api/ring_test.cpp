@@ -6,6 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "unit/support/two_runtimes.hpp"
+
 namespace {
 
 using nd::errc;
@@ -30,30 +32,11 @@ struct two_hosts {
 
   template <class Done>
   bool until(Done&& done) {
-    for (int turns = 0; turns < 200'000; ++turns) {
-      if (done()) return true;
-      server.poll();
-      client.poll();
-    }
-    return false;
+    return nd::test::poll_until(server, client, done);
   }
 
-  /// A connection: the client's socket and the accepted one, both non-blocking.
   std::pair<nd::socket, nd::socket> connect(nd::acceptor& acceptor) {
-    nd::socket s(client);
-    s.non_blocking(true);
-    std::error_code ec;
-    s.connect({"10.0.0.1", acceptor.local_endpoint().port()}, ec);
-    CHECK(ec == errc::in_progress);
-    acceptor.non_blocking(true);
-    std::optional<nd::socket> accepted;
-    REQUIRE(until([&] {
-      nd::socket a = acceptor.accept(ec);
-      if (!ec) accepted.emplace(std::move(a));
-      return accepted && s.connected();
-    }));
-    accepted->non_blocking(true);
-    return {std::move(s), std::move(*accepted)};
+    return nd::test::connect_to(acceptor, server, client);
   }
 
   nd::runtime server;

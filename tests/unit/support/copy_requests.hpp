@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -66,11 +67,13 @@ inline void check_written(const dcopy::request& r, std::span<const std::byte> ex
   REQUIRE(expected.empty());
 }
 
-/// Turns until all `n` have come back.
+/// Turns until all `n` have come back, for at most ten seconds.
 inline std::vector<dcopy::request> run(dcopy::worker& w, std::size_t n) {
   std::vector<dcopy::request> finished;
   std::array<dcopy::request, 8> out;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   while (finished.size() < n) {
+    REQUIRE(std::chrono::steady_clock::now() < end);
     const std::size_t got = w.poll(out, instant());
     finished.insert(finished.end(), out.begin(), out.begin() + static_cast<std::ptrdiff_t>(got));
   }

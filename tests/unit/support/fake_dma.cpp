@@ -71,6 +71,7 @@ struct fake_dma::driver {
                           enum rte_dma_vchan_status* status) {
     const fake_dma& dma = of(dev);
     const std::lock_guard lock(dma.mutex_);
+    if (dma.traits_.stops == fake_dma_traits::never) return -ENOTSUP;
     *status = dma.submitted_.empty() ? RTE_DMA_VCHAN_IDLE : RTE_DMA_VCHAN_ACTIVE;
     return 0;
   }
@@ -101,7 +102,7 @@ struct fake_dma::driver {
     fake_dma& dma = of(dev_private);
     const std::lock_guard lock(dma.mutex_);
     std::uint16_t n = 0;
-    while (!*error && n < most && dma.left_ > 0 && !dma.submitted_.empty()) {
+    while (!*error && n < most && !dma.submitted_.empty() && !dma.hangs()) {
       *error = !dma.do_first();
       if (!*error) ++n;
     }
@@ -165,6 +166,16 @@ fake_dma::fake_dma(const fake_dma_traits& traits)
 fake_dma::~fake_dma() {
   CHECK_FALSE(started());
   CHECK(rte_dma_pmd_release(name_.c_str()) == 0);
+}
+
+bool fake_dma::hangs() {
+  if (left_ > 0) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (!hung_) hung_ = now;
+  if (now - *hung_ < std::chrono::seconds(10)) return true;
+  violations_.emplace_back("was waited for, and it hangs");
+  left_ = std::numeric_limits<unsigned>::max();
+  return false;
 }
 
 bool fake_dma::do_first() {

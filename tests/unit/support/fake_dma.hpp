@@ -4,11 +4,13 @@
 
 #include <rte_common.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,11 +18,14 @@ namespace nd::test {
 
 struct fake_dma_traits {
   bool sva = false;
-  /// Copies that it does before it hangs.
+  /// Copies that it does before it hangs: for ten seconds, so that who waits for it fails and does
+  /// not hang as well.
   unsigned completes = std::numeric_limits<unsigned>::max();
   /// Every so many copies, one fails; 0: none.
   unsigned fails = 0;
   std::uint16_t room = 1024;  ///< of copies that it takes
+  /// When it hangs. `never`: says so, and tells nothing of its queue; `says_so`: has no way to
+  /// stop, and says that it has, but also that its queue is active.
   enum { when_told, never, says_so } stops = when_told;
 };
 
@@ -52,6 +57,7 @@ class fake_dma {
     std::uint32_t length;
   };
 
+  bool hangs();
   /// False: it fails.
   bool do_first();
 
@@ -59,7 +65,8 @@ class fake_dma {
   const std::string name_;
   std::int16_t id_ = -1;
   mutable std::mutex mutex_;
-  unsigned left_;  ///< copies until it hangs
+  unsigned left_;                                              ///< copies until it hangs
+  std::optional<std::chrono::steady_clock::time_point> hung_;  ///< since when
   unsigned done_ = 0;
   bool first_failed_ = false;
   std::deque<copy> written_;    ///< not submitted yet
