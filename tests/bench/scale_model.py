@@ -79,8 +79,7 @@ def result_tables(result):
             those = of(result, mtu=mtu, sockets=sockets)
             if not those:
                 continue
-            mark = " (sends by the lcore that it is on, only)" if sockets == 1 else ""
-            name = ROUNDS["one" if sockets == 1 else "many"] + mark
+            name = ROUNDS["one" if sockets == 1 else "many"]
             rows = []
             for gbps in scaling.RATES:
                 one = of(result, mtu=mtu, sockets=sockets, gbps=gbps, where="inline")
