@@ -87,7 +87,7 @@ TEST_CASE("what a DMA device fails to copy, the CPU copies", "[dcopy]") {
   const eal_bytes bytes(f.random, 40'000);
   // A request of one part now and then succeeds, one of many parts never.
   int by_dma = 0, by_cpu = 0;
-  for (const std::size_t n : {40'000, 1, 1, 1, 1, 1, 1, 40'000}) {
+  for (const unsigned n : {40'000U, 1U, 1U, 1U, 1U, 1U, 1U, 40'000U}) {
     f.post_write(bytes.span().first(n));
     const request done = run(f.w, 1)[0];
     ++(done.by_dma ? by_dma : by_cpu);
