@@ -106,7 +106,11 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
     conf.rxmode.mtu = mtu;
   rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
   tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
-  set_up_queues(second_lane);
+  // The second lane has the queues behind the others.
+  second_lane_ = second_lane;
+  const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
+  set_up_queues(static_cast<std::uint16_t>(queue_count() + more),
+                static_cast<std::uint16_t>(ports_ + more));
   rte_ether_addr mac{};
   check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
   std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
@@ -120,11 +124,11 @@ ethdev_device::~ethdev_device() {
   rte_eth_dev_close(id_);
 }
 
-void ethdev_device::set_up_queues(bool second_lane) {
-  second_lane_ = second_lane;
-  const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
-  const auto receiving = static_cast<std::uint16_t>(queue_count() + more);
-  const auto sending = static_cast<std::uint16_t>(ports_ + more);
+void ethdev_device::set_up_pairs(unsigned pairs) {
+  set_up_queues(static_cast<std::uint16_t>(pairs), static_cast<std::uint16_t>(pairs));
+}
+
+void ethdev_device::set_up_queues(std::uint16_t receiving, std::uint16_t sending) {
   check(id_, "rte_eth_dev_configure",
         rte_eth_dev_configure(id_, receiving, sending, &configuration_));
   check(id_, "rte_eth_dev_adjust_nb_rx_tx_desc",

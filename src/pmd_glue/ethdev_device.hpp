@@ -33,8 +33,9 @@ class ethdev_device {
   ethdev_device(const ethdev_device&) = delete;
   ethdev_device& operator=(const ethdev_device&) = delete;
 
-  /// While the device is stopped. The second lane has the queues behind the others.
-  void set_up_queues(bool second_lane);
+  /// So many queues of each kind, in place of those that the constructor set up, while the device
+  /// is stopped: for a port that knows them by itself.
+  void set_up_pairs(unsigned pairs);
   void start();
 
   std::uint16_t id() const noexcept { return id_; }
@@ -56,6 +57,8 @@ class ethdev_device {
   }
 
  private:
+  void set_up_queues(std::uint16_t receiving, std::uint16_t sending);
+
   std::uint16_t id_;
   rte_mempool* rx_pool_;
   std::uint16_t ports_;

@@ -1,7 +1,5 @@
 #include "pmd_glue/ethdev_port.hpp"
 
-#include <rte_dev.h>
-#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
@@ -19,24 +17,13 @@
 #include "pmd_glue/ethdev_device.hpp"
 #include "pmd_glue/kernel_devices.hpp"
 #include "pmd_glue/log.hpp"
-#include "pmd_glue/memif_args.hpp"
-#include "pmd_glue/memif_guard.hpp"
-#include "pmd_glue/memif_lanes.hpp"
+#include "pmd_glue/memif_port.hpp"
 
 namespace nd::pmd {
 namespace {
 
 [[noreturn]] void refuse(const std::string& message) {
   throw std::system_error(make_error_code(errc::no_device), message);
-}
-
-std::optional<memif_args> memif_of(const rte_eth_dev_info& info) {
-  if (std::string_view(info.driver_name) != "net_memif") return std::nullopt;
-  const rte_devargs* arguments = rte_dev_devargs(info.device);
-  if (arguments == nullptr) return std::nullopt;
-  std::string text = arguments->name;
-  if (arguments->args != nullptr) text += std::string(",") + arguments->args;
-  return parse_memif_vdev(text);
 }
 
 /// With several queues by RSS, which are the same to all traffic, there are no lanes.
@@ -148,104 +135,6 @@ class ring_port final : public ethdev_port {
   rte_mempool* rx_pool_;
 };
 
-/// net_memif, safe against the other process's death (memif_guard.hpp).
-class memif_port final : public port {
- public:
-  memif_port(const settings& values, const rte_eth_dev_info& info, const memif_args& arguments,
-             std::uint16_t mtu, rte_mempool* rx_pool)
-      : mend_(arguments),
-        device_(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, 1,
-                                                wants_second_lane(values))),
-        inner_(std::in_place, device_, std::uint16_t{0}),
-        guard_(static_cast<std::uint16_t>(values.port)),
-        redial_(static_cast<std::uint16_t>(values.port), arguments, false,
-                [this] { return set_up_redial(); }),
-        lanes_(arguments.role, inner_->capabilities().mac, rx_pool),
-        wants_lanes_(wants_second_lane(values)) {
-    if (arguments.role == memif_role::server) device_->start();  // a client is started by redial_
-  }
-  ~memif_port() override {
-    guard_.release();
-    const interrupt_pause quiet;
-    inner_.reset();
-    device_.reset();
-  }
-
-  const port_capabilities& capabilities() const noexcept override { return inner_->capabilities(); }
-  std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
-    if (!may_poll(now)) return 0;
-    const std::size_t n = inner_->rx_burst(now, frames);
-    return n == 0 ? 0 : received(now, frames.first(n), false);
-  }
-  std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
-    if (!lanes_.can_receive() || !may_poll(now)) return 0;
-    const std::size_t n = inner_->rx_urgent(now, frames);
-    return n == 0 ? 0 : received(now, frames.first(n), true);
-  }
-  /// Between two calls of rx_burst, as the guard asks for; frames to nobody are lost as on a wire
-  /// without a link.
-  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
-    if (pollable_) return inner_->tx_burst(now, frames);
-    if (guard_.link_up()) return 0;
-    rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
-    return frames.size();
-  }
-  std::size_t tx_urgent(instant now, std::span<rte_mbuf*> frames) override {
-    if (pollable_ && lanes_.can_send()) return inner_->tx_urgent(now, frames);
-    return tx_burst(now, frames);
-  }
-  void tick(instant now) override {
-    if (!pollable_) return;
-    auto [frame, on_second] = lanes_.next_word(now);
-    if (frame == nullptr) return;
-    const std::span one(&frame, 1);
-    if ((on_second ? inner_->tx_urgent(now, one) : inner_->tx_burst(now, one)) == 0)
-      rte_pktmbuf_free(frame);
-  }
-  bool link_up() const noexcept override { return guard_.link_up(); }
-
- private:
-  bool may_poll(instant now) {
-    pollable_ = guard_.may_poll(now);
-    if (guard_.link_up() != linked_) [[unlikely]]
-      on_link(now);
-    if (!pollable_ && !linked_) redial_.poll(now);
-    return pollable_;
-  }
-  [[gnu::cold]] void on_link(instant now) {
-    linked_ = guard_.link_up();
-    if (!linked_) return lanes_.stop();
-    lanes_.start(now, device_->has_second_lane());
-    dials_ = 0;
-  }
-  /// A server with one pair of queues refuses a client with two: each second try is with one.
-  bool set_up_redial() {
-    const bool second = wants_lanes_ && dials_++ % 2 == 0;
-    try {
-      if (second != device_->has_second_lane()) device_->set_up_queues(second);
-      return true;
-    } catch (const std::system_error& error) {
-      log(log_level::warning, error.what());
-      return false;
-    }
-  }
-  std::size_t received(instant now, std::span<rte_mbuf*> frames, bool urgent) {
-    guard_.received(now);
-    return lanes_.on_received(frames, urgent);
-  }
-
-  memif_listener_mend mend_;
-  std::shared_ptr<ethdev_device> device_;
-  std::optional<ethdev_port> inner_;
-  memif_guard guard_;
-  memif_redial redial_;
-  memif_lanes lanes_;
-  bool wants_lanes_;
-  unsigned dials_ = 0;  ///< since the link was there
-  bool linked_ = false;
-  bool pollable_ = false;
-};
-
 std::shared_ptr<ethdev_device> started(std::shared_ptr<ethdev_device> device) {
   device->start();
   return device;
@@ -254,7 +143,7 @@ std::shared_ptr<ethdev_device> started(std::shared_ptr<ethdev_device> device) {
 /// Why the io lcores of a host get one port between them; empty: each gets a pair of queues.
 std::string why_one_port(const settings& values, const rte_eth_dev_info& info, unsigned lcores) {
   const unsigned pairs = std::min(info.max_rx_queues, info.max_tx_queues);
-  if (memif_of(info)) return "memif is polled by one thread";
+  if (memif_of(info)) return "";  // it agrees with the other end
   if (kernel_device_of(info) || std::string_view(info.driver_name) == "net_tap")
     return "interfaces of the kernel are polled by one thread";
   if (std::string_view(info.driver_name) == "net_ring") return "ring is polled by one thread";
@@ -315,6 +204,7 @@ unsigned count_ports(const settings& values, unsigned lcores) {
 rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu, unsigned ports) {
   const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
   const auto kernel = kernel_device_of(info);
+  if (memif_of(info)) ports = 1;  // it copies into and out of its rings
   if (!kernel) {
     // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
     const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
@@ -337,7 +227,8 @@ int port_node(const settings& values) noexcept {
 
 unsigned port_tx_held(const settings& values, unsigned ports) {
   const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
-  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim) * ports;
+  return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim) *
+         (memif_of(info) ? 1 : ports);
 }
 
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
@@ -361,7 +252,7 @@ std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint1
                                  std::to_string(lcores) + " io lcores polls it for all");
   }
   if (const auto memif = memif_of(info)) {
-    out.push_back(std::make_unique<memif_port>(values, info, *memif, mtu, rx_pool));
+    out = open_memif_ports(values, info, *memif, mtu, rx_pool, lcores);
   } else if (std::string_view(info.driver_name) == "net_ring") {
     const bool lane =
         wants_second_lane(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1;

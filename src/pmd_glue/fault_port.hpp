@@ -44,6 +44,7 @@ class fault_port final : public port {
   }
   void tick(instant now) override;
   bool link_up() const noexcept override { return inner_->link_up(); }
+  bool sends() const noexcept override { return inner_->sends(); }
   std::uint64_t tx_refused() const noexcept override { return inner_->tx_refused(); }
 
  private:

@@ -46,6 +46,10 @@ void apply(memif_args& args, std::string_view key, std::string_view value) {
     if (bytes > 0 && bytes <= std::numeric_limits<std::uint16_t>::max()) {
       args.bsize = static_cast<std::uint16_t>(bytes);
     }
+  } else if (key == "rsize") {
+    // The PMD refuses more.
+    if (const unsigned long log2 = number(value); log2 <= 14)
+      args.rsize = static_cast<std::uint16_t>(log2);
   }
 }
 

@@ -25,6 +25,8 @@ struct memif_args {
   std::uint32_t id = 0;
   /// Bytes of one ring slot. A longer frame takes several slots.
   std::uint16_t bsize = 2048;
+  /// Slots of a ring, as a power of two.
+  std::uint16_t rsize = 10;
 
   bool leaves_a_file() const noexcept { return role == memif_role::server && !socket_abstract; }
 

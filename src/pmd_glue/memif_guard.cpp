@@ -11,12 +11,13 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -58,6 +59,29 @@ std::atomic<std::uint64_t>& gate() {
 constinit std::atomic<std::uint32_t> wanting{0};
 /// Guards without a link. Theirs comes up only if the thread runs, so the others let it run often.
 constinit std::atomic<std::uint32_t> without_link{0};
+
+/// What is known of a port that guards look after.
+struct watched_port {
+  std::atomic<std::uint32_t> guards{0};
+  std::atomic<std::uint32_t> link_number{0};
+  std::atomic<std::int64_t> last_rx_ns{0};
+};
+constinit std::array<watched_port, RTE_MAX_ETHPORTS> watched_ports;
+
+bool port_has_link(std::uint16_t id) noexcept {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
+/// On the interrupt thread, in each pass. The driver takes many passes to connect again, and until
+/// all guards have seen that the link is down the line is raised: no loss goes by unseen.
+void count_lost_links() noexcept {
+  for (std::uint16_t id = 0; id < watched_ports.size(); ++id) {
+    watched_port& port = watched_ports[id];
+    if (port.guards.load(std::memory_order_relaxed) > 0 && !port_has_link(id))
+      port.link_number.fetch_add(1, std::memory_order_relaxed);
+  }
+}
 
 /// While it is raised, the interrupt thread calls us in every pass over its ready descriptors: a
 /// descriptor that stays ready. One round is so one whole pass, however long it takes the thread;
@@ -161,6 +185,7 @@ void park() noexcept {
 /// may come after us in the next pass, so that one goes by before it is parked again.
 void on_pass(void*) noexcept {
   static bool was_parked = false;
+  count_lost_links();
   if (wanting.load() != 0) {
     if (!was_parked) park();
     was_parked = !was_parked;
@@ -203,6 +228,12 @@ void want_no_more() noexcept {
 
 memif_guard::memif_guard(std::uint16_t port_id) noexcept : port_id_(port_id) {
   without_link.fetch_add(1, std::memory_order_relaxed);
+  watched_ports[port_id].guards.fetch_add(1, std::memory_order_relaxed);
+}
+
+void memif_guard::tell_others(instant now) noexcept {
+  next_telling_ = now + silence / 16;
+  watched_ports[port_id_].last_rx_ns.store(now.ns(), std::memory_order_relaxed);
 }
 
 bool memif_guard::look(instant now) noexcept {
@@ -224,12 +255,14 @@ bool memif_guard::round_is_due(instant now) const noexcept {
   const duration inside = now - entered_;
   if (inside < silence) return false;
   const bool others_wait = without_link.load(std::memory_order_relaxed) != 0;
-  return others_wait || now - last_rx_ >= silence || inside >= round_interval_max;
+  if (others_wait || inside >= round_interval_max) return true;
+  const instant told(watched_ports[port_id_].last_rx_ns.load(std::memory_order_relaxed));
+  return now - std::max(last_rx_, told) >= silence;
 }
 
 bool memif_guard::enter(instant now) noexcept {
   // In a primary process this reads one word that the PMD keeps, and touches no ring.
-  if (!port_has_link()) {
+  if (!port_has_link(port_id_)) {
     note_link(false);
     sched_yield();
     return false;
@@ -243,14 +276,17 @@ bool memif_guard::enter(instant now) noexcept {
   }
   left_ = instant::never();
   // From here on the link cannot change; before, it could have.
-  if (!port_has_link()) {
+  if (!port_has_link(port_id_)) {
     leave();
     note_link(false);
     return false;
   }
   note_link(true);
-  entered_ = now;
-  next_look_ = now + silence;
+  link_number_ = watched_ports[port_id_].link_number.load(std::memory_order_relaxed);
+  // Others were too slow to leave, and there was no round: soon once more.
+  const bool away_in_vain = std::exchange(last_phase_, inside_phase_) == inside_phase_;
+  if (!away_in_vain) entered_ = now;
+  next_look_ = now + (away_in_vain ? patience * 10 : silence);
   return true;
 }
 
@@ -282,11 +318,6 @@ bool memif_guard::set_wanting(bool wanting_now) noexcept {
   return true;
 }
 
-bool memif_guard::port_has_link() const noexcept {
-  rte_eth_link link{};
-  return rte_eth_link_get_nowait(port_id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-}
-
 void memif_guard::idle() noexcept {
   if (inside_phase_ != outside) leave();
   set_wanting(false);
@@ -297,6 +328,7 @@ void memif_guard::release() noexcept {
   released_ = true;
   idle();
   note_link(true);  // nobody need hurry for this port
+  watched_ports[port_id_].guards.fetch_sub(1, std::memory_order_relaxed);
   link_up_ = false;
 }
 
@@ -328,12 +360,12 @@ constexpr int greeting_patience_ms = 1'500;
 
 }  // namespace
 
-memif_redial::memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started,
+memif_redial::memif_redial(std::uint16_t port_id, memif_args args, duration patience,
                            std::function<bool()> before_start)
     : args_(std::move(args)),
       before_start_(std::move(before_start)),
-      port_id_(port_id),
-      port_is_started_(port_is_started) {}
+      patience_(patience),
+      port_id_(port_id) {}
 
 void memif_redial::poll(instant now) noexcept {
   if (args_.role != memif_role::client || now < next_try_) return;
@@ -349,7 +381,7 @@ void memif_redial::poll(instant now) noexcept {
       break;
     case greeting::came:
       close_socket();
-      next_try_ = now + (restart_port() ? handshake : ask_again);
+      next_try_ = now + (restart_port() ? patience_ : ask_again);
       break;
   }
 }
@@ -399,92 +431,6 @@ bool memif_redial::restart_port() noexcept {
   if (port_is_started_ && rte_eth_dev_stop(port_id_) != 0) return false;
   port_is_started_ = (!before_start_ || before_start_()) && rte_eth_dev_start(port_id_) == 0;
   return port_is_started_;
-}
-
-// --- memif_listener_mend -------------------------------------------------------------------------
-
-namespace {
-
-bool listens_at(int fd, const sockaddr_un& wanted, std::size_t length) noexcept {
-  int listening = 0;
-  socklen_t size = sizeof(listening);
-  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
-    return false;
-  }
-  sockaddr_un address{};
-  socklen_t found = sizeof(address);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &found) != 0) return false;
-  if (address.sun_family != AF_UNIX) return false;
-  // The length of a path's address includes padding or does not; that of an abstract name counts.
-  if (wanted.sun_path[0] == '\0' && found != length) return false;
-  return std::memcmp(address.sun_path, wanted.sun_path, sizeof(address.sun_path)) == 0;
-}
-
-/// The PMD does not tell its listener's descriptor.
-int find_listener(const memif_args& args) noexcept {
-  sockaddr_un wanted{};
-  const std::size_t length = memif_address(args, wanted);
-  rlimit limit{};
-  if (length == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
-  constexpr rlim_t enough = 65'536;
-  const int end = static_cast<int>(limit.rlim_cur < enough ? limit.rlim_cur : enough);
-  for (int fd = 0; fd < end; ++fd) {
-    if (listens_at(fd, wanted, length)) return fd;
-  }
-  return -1;
-}
-
-/// Only to name a callback that nobody registers.
-void no_callback(void*) noexcept {}
-
-/// Asking to remove a callback that is not there removes nothing, and tells whether the EAL has the
-/// descriptor in its list.
-bool is_listed(rte_intr_handle* handle) noexcept {
-  return rte_intr_callback_unregister(handle, no_callback, nullptr) != -ENOENT;
-}
-
-/// On the interrupt thread, right after the PMD's listener. What it closed is the lowest free
-/// number.
-void plug_closed_descriptor(void*) noexcept {
-  const int plug = eventfd(0, EFD_CLOEXEC);
-  if (plug < 0) return;
-  rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
-  // In the list before it was opened: it stays open, for ever, and is never ready.
-  const bool stale = handle != nullptr && rte_intr_fd_set(handle, plug) == 0 && is_listed(handle);
-  rte_intr_instance_free(handle);
-  if (!stale) ::close(plug);
-}
-
-}  // namespace
-
-memif_listener_mend::memif_listener_mend(const memif_args& args) {
-  if (args.role != memif_role::server) return;
-  const int listener = find_listener(args);
-  if (listener < 0) return;
-  rte_intr_handle* const handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
-  if (handle == nullptr) return;
-  if (rte_intr_fd_set(handle, listener) == 0 &&
-      rte_intr_type_set(handle, RTE_INTR_HANDLE_EXT) == 0 &&
-      rte_intr_callback_register(handle, plug_closed_descriptor, this) == 0) {
-    handle_ = handle;
-  } else {
-    rte_intr_instance_free(handle);
-  }
-}
-
-memif_listener_mend::~memif_listener_mend() {
-  if (handle_ == nullptr) return;
-  {
-    // No callback runs, so none is active and the removal cannot be refused.
-    const interrupt_pause pause;
-    rte_intr_callback_unregister(handle_, plug_closed_descriptor, this);
-    const int plug = eventfd(0, EFD_CLOEXEC);
-    if (plug >= 0) {
-      dup2(plug, rte_intr_fd_get(handle_));
-      ::close(plug);
-    }
-  }
-  rte_intr_instance_free(handle_);
 }
 
 }  // namespace nd::pmd

@@ -72,11 +72,17 @@ class memif_guard {
     return look(now);
   }
 
-  /// Packets were received at `now`.
-  void received(instant now) noexcept { last_rx_ = now; }
+  /// Packets were received at `now`. Other threads' guards of the port hear of it now and then.
+  void received(instant now) noexcept {
+    last_rx_ = now;
+    if (now >= next_telling_) [[unlikely]]
+      tell_others(now);
+  }
 
   /// The link as of the last may_poll().
   bool link_up() const noexcept { return link_up_; }
+  /// Tells one link from those before it, also where it went and came while this thread was away.
+  std::uint32_t link_number() const noexcept { return link_number_; }
 
   /// This thread will not poll for a while (its application has left the loop). may_poll() resumes.
   void idle() noexcept;
@@ -89,18 +95,21 @@ class memif_guard {
   static constexpr std::uint64_t outside = std::numeric_limits<std::uint64_t>::max();
 
   [[gnu::cold]] bool look(instant now) noexcept;
+  [[gnu::cold]] void tell_others(instant now) noexcept;
   bool round_is_due(instant now) const noexcept;
   bool enter(instant now) noexcept;
   void leave() noexcept;
   void note_link(bool up) noexcept;
   bool set_wanting(bool wanting) noexcept;
-  bool port_has_link() const noexcept;
 
   std::uint64_t inside_phase_ = outside;
   instant next_look_;
   instant last_rx_;
+  instant next_telling_;
   instant entered_;
   instant left_ = instant::never();
+  std::uint64_t last_phase_ = outside;  ///< in which it was inside
+  std::uint32_t link_number_ = 0;
   std::uint16_t port_id_;
   bool wanting_ = false;
   bool link_up_ = false;
@@ -139,8 +148,10 @@ class memif_redial {
   /// answers at one a round.
   static constexpr duration handshake = duration::milliseconds(250);
 
-  /// `before_start`: whether the port, which is stopped, may be started.
-  memif_redial(std::uint16_t port_id, memif_args args, bool port_is_started = false,
+  /// `patience`: for the PMD's handshake. `before_start`: whether the port, which is stopped, may
+  /// be started. Nobody else polls it then: the link is down, and stays so while the interrupt
+  /// thread is held, so no guard lets its thread in.
+  memif_redial(std::uint16_t port_id, memif_args args, duration patience = handshake,
                std::function<bool()> before_start = {});
   /// May wait for the greeting of a connection just made: a server must not meet a closed socket.
   ~memif_redial() { hang_up(); }
@@ -163,9 +174,10 @@ class memif_redial {
   memif_args args_;
   std::function<bool()> before_start_;
   instant next_try_;
+  duration patience_;
   int socket_ = -1;
   std::uint16_t port_id_;
-  bool port_is_started_;
+  bool port_is_started_ = false;
 };
 
 /// Mends what the PMD's listener does when a client dies between its connect() and the greeting.

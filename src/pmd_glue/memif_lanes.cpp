@@ -19,50 +19,75 @@ constexpr duration first_pause = duration::milliseconds(1);
 
 struct word_frame {
   rte_ether_hdr ethernet;
-  char text[46];  // the least that Ethernet carries
+  char text[24];
+  std::uint8_t lcores;  ///< 0: of an older end
+  std::uint8_t lanes;
+  std::uint8_t settled;
+  char rest[19];  // to the least that Ethernet carries
 };
-static_assert(sizeof(word_frame) == 60);
+static_assert(sizeof(word_frame) == 60 && sizeof(word_frame::text) == sizeof text);
 
 bool is_word(const rte_mbuf* m) noexcept {
   const auto* frame = rte_pktmbuf_mtod(m, const word_frame*);
   return m->data_len == sizeof *frame &&
          frame->ethernet.ether_type == rte_cpu_to_be_16(local_experiment) &&
-         std::memcmp(frame->text, text, sizeof text) == 0;
+         std::memcmp(frame->text, text, sizeof text) == 0 && frame->lcores <= memif_lcores_max &&
+         frame->lanes <= memif_lanes_max && (frame->lcores == 0) == (frame->lanes == 0);
+}
+
+memif_pairs common(memif_pairs a, memif_pairs b) noexcept {
+  return {std::min(a.lcores, b.lcores), std::min(a.lanes, b.lanes)};
 }
 
 }  // namespace
 
-void memif_lanes::start(instant now, bool second) noexcept {
+void memif_lanes::start(instant now, memif_pairs own) noexcept {
   stop();
-  if (!second) return;
+  own_ = own;
+  if (own.count() == 1) return;
   listens_ = true;
+  if (role_ == memif_role::server) return;
   // A server that has accepted the client has as many queues as that.
-  can_receive_ = role_ == memif_role::client;
-  if (role_ == memif_role::client) next_try_ = now;
+  queues_ = {.receive = own, .stride = own.lanes};
+  next_try_ = now;
 }
 
 std::size_t memif_lanes::on_received(std::span<rte_mbuf*> frames, bool on_second) noexcept {
   if (!listens_) return frames.size();
   const auto rest = std::remove_if(frames.begin(), frames.end(), [&](rte_mbuf* m) {
     if (!is_word(m)) return false;
+    const auto* frame = rte_pktmbuf_mtod(m, const word_frame*);
+    const memif_pairs other{frame->lcores, frame->lanes};
+    const bool settled = frame->settled != 0;
     rte_pktmbuf_free(m);
-    if (role_ == memif_role::server) {
-      can_receive_ = can_send_ = true;
-      answer_due_ = !on_second;
-      listens_ = !on_second;
-    } else if (on_second && !can_send_) {
-      can_send_ = answer_due_ = true;
-      next_try_ = instant::never();
-    }
+    hear(other, settled, on_second);
     return true;
   });
   return static_cast<std::size_t>(rest - frames.begin());
 }
 
+void memif_lanes::hear(memif_pairs other, bool settled, bool on_second) noexcept {
+  const bool older = other.lcores == 0;
+  if (older) {
+    if (own_.lanes < 2) return;  // it knows of nothing else to agree on
+    other = {1, 2};
+  }
+  if (role_ == memif_role::server) {
+    queues_.receive = queues_.send = common(own_, other);
+    queues_.stride = other.lanes;
+    listens_ = !settled && !(older && on_second);
+    if (listens_) due_ = older ? answer::to_older : answer::with_numbers;
+  } else {
+    queues_.send = common(own_, other);
+    due_ = older ? answer::to_older : answer::with_numbers;
+    next_try_ = instant::never();
+    listens_ = false;
+  }
+}
+
 memif_lanes::word memif_lanes::say(instant now) noexcept {
-  const bool on_second = std::exchange(answer_due_, false);
-  if (on_second && role_ == memif_role::client) listens_ = false;
-  if (!on_second) {
+  const answer kind = std::exchange(due_, answer::none);
+  if (kind == answer::none) {
     ++tries_;
     next_try_ = tries_ < most_tries ? now + first_pause * (1 << tries_) : instant::never();
   }
@@ -74,7 +99,12 @@ memif_lanes::word memif_lanes::say(instant now) noexcept {
   std::ranges::copy(mac_, frame->ethernet.src_addr.addr_bytes);
   frame->ethernet.ether_type = rte_cpu_to_be_16(local_experiment);
   std::memcpy(frame->text, text, sizeof text);
-  return {m, on_second};
+  if (kind != answer::to_older) {
+    frame->lcores = own_.lcores;
+    frame->lanes = own_.lanes;
+    frame->settled = role_ == memif_role::client && kind == answer::with_numbers;
+  }
+  return {m, kind == answer::to_older};
 }
 
 }  // namespace nd::pmd

@@ -43,6 +43,9 @@ class port {
   /// Once a poll iteration, also when nothing is sent: frames held back may leave now.
   virtual void tick(instant now) = 0;
   virtual bool link_up() const noexcept = 0;
+  /// What is sent leaves by this port. False: not now, the other end has no queue for it; the first
+  /// lcore's port always does.
+  virtual bool sends() const noexcept { return true; }
   /// Frames taken that the driver then would not send.
   virtual std::uint64_t tx_refused() const noexcept { return 0; }
   /// Frames for another lcore, whose ring was full.

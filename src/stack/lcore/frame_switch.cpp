@@ -105,7 +105,7 @@ std::size_t switched_port::tx_urgent(instant now, std::span<rte_mbuf*> frames) {
 }
 
 std::size_t switched_port::send(instant now, std::span<rte_mbuf*> frames, bool urgent) {
-  if (device_ != nullptr) {
+  if (device_ != nullptr && device_->sends()) {
     send_for_others(now, urgent);  // before, or a device that is always full would be this lcore's
     return urgent ? device_->tx_urgent(now, frames) : device_->tx_burst(now, frames);
   }
