@@ -80,9 +80,10 @@ class memif_device {
   memif_pairs own() const noexcept { return own_; }
 
   /// A server refuses a client with more pairs than it has: that one asks with all, with two as
-  /// older ends have, and with one.
+  /// older ends have, and with one. Twice with all: a server that is about to start refuses any.
   bool set_up_try(unsigned number) {
     std::vector<memif_pairs> tries{wanted_};
+    if (wanted_.lcores > 1) tries.push_back(wanted_);
     if (wanted_.lcores > 1 && wanted_.lanes > 1) tries.push_back({1, wanted_.lanes});
     if (wanted_.count() > 1) tries.push_back({1, 1});
     const memif_pairs pairs = tries[number % tries.size()];

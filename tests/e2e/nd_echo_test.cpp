@@ -1,6 +1,7 @@
 // nd-echo between two processes: every mode in both encapsulations, and how it ends.
 #include <signal.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "memif_pair.hpp"
@@ -142,19 +143,26 @@ TEST_CASE("several io lcores, as many at both ends and not") {
   const std::string server_lcores = GENERATE("1,2", "1-3");
   const std::string mode = GENERATE("rr", "crr", "stream");
   CAPTURE(server_lcores, mode);
+  const auto with_news = [](words command) {
+    command.insert(std::ranges::find(command, "--"), {"--log-level", "nd:info"});
+    return command;
+  };
   process server(
-      pair.command("ND_ECHO", true,
-                   {"--server", "--io-lcores", server_lcores, "--verify", "--json", "-"}, lcores),
+      with_news(pair.command("ND_ECHO", true,
+                             {"--server", "--io-lcores", server_lcores, "--verify", "--json", "-"},
+                             lcores)),
       {.out = pair.file("server.json"), .err = pair.file("server.err")});
-  process client(
-      pair.command("ND_ECHO", false,
-                   {"--client", memif_pair::address(true), "--io-lcores", "1,2", "--mode", mode,
-                    "--connections", "6", "--duration", "1s", "--verify", "--json", "-"},
-                   lcores),
-      {.out = pair.file("client.json"), .err = pair.file("client.err")});
+  process client(with_news(pair.command(
+                     "ND_ECHO", false,
+                     {"--client", memif_pair::address(true), "--io-lcores", "1,2", "--mode", mode,
+                      "--connections", "6", "--duration", "1s", "--verify", "--json", "-"},
+                     lcores)),
+                 {.out = pair.file("client.json"), .err = pair.file("client.err")});
   check_end(client, 0, pair.file("client.err"));
   server.signal(SIGINT);
   check_end(server, 0, pair.file("server.err"));
+  for (const char* err : {"server.err", "client.err"})
+    CHECK(read_file(pair.file(err)).find("2 io lcores have queues") != std::string::npos);
   const nlohmann::json j = nlohmann::json::parse(read_file(pair.file("client.json")));
   CHECK(j["verify_failures"] == 0);
   CHECK(j["errors"] == 0);
