@@ -90,7 +90,8 @@ TEST_CASE("every key that matters to us is read", "[memif_args]") {
                             .socket = "/tmp/x.sock",
                             .socket_abstract = false,
                             .id = 7,
-                            .bsize = 9216});
+                            .bsize = 9216,
+                            .rsize = 11});
   CHECK(args->leaves_a_file());
 }
 
