@@ -4,11 +4,13 @@
 #include <rte_errno.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <string_view>
 #include <system_error>
 
 #include "nd/error.hpp"
+#include "pmd_glue/log.hpp"
 
 namespace nd::pmd {
 namespace {
@@ -49,6 +51,15 @@ bool takes_chains(const settings& values, const rte_eth_dev_info& info) {
   const bool offered = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
   if (driver == "net_memif" || driver == "net_af_packet" || driver == "net_tap") return offered;
   return values.zero_copy == "on" && offered && rte_eal_iova_mode() == RTE_IOVA_VA;
+}
+
+/// Whether to ask the device to wake a thread that sleeps. These drivers offer no rx interrupts in
+/// DPDK 22.11.
+bool wants_interrupts(const settings& values, const rte_eth_dev_info& info) {
+  constexpr std::array<std::string_view, 5> without{"net_memif", "net_ring", "net_af_packet",
+                                                    "net_af_xdp", "net_tap"};
+  return values.idle == "sleep" &&
+         std::ranges::find(without, std::string_view(info.driver_name)) == without.end();
 }
 
 }  // namespace
@@ -106,7 +117,13 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
     conf.rxmode.mtu = mtu;
   rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
   tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
-  set_up_queues(second_lane);
+  conf.intr_conf.rxq = wants_interrupts(values, info) ? 1 : 0;
+  try {
+    set_up_queues(second_lane);
+  } catch (const std::system_error&) {
+    if (conf.intr_conf.rxq == 0) throw;
+    forgo_interrupts();
+  }
   rte_ether_addr mac{};
   check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
   std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
@@ -116,6 +133,7 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
 
 ethdev_device::~ethdev_device() {
   sharing_.remove();
+  interrupts_.clear();
   rte_eth_dev_stop(id_);
   rte_eth_dev_close(id_);
 }
@@ -139,8 +157,37 @@ void ethdev_device::set_up_queues(bool second_lane) {
 }
 
 void ethdev_device::start() {
-  check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
+  if (configuration_.intr_conf.rxq == 0 || !start_with_interrupts())
+    check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
   sharing_.install(target_);
+  if (interrupts_.empty() || sharing_.arp_fd() < 0) return;
+  if (!interrupts_[0]->add(sharing_.arp_fd())) interrupts_[0].reset();
+}
+
+/// False: the device has refused, is stopped, and configured without.
+bool ethdev_device::start_with_interrupts() {
+  if (rte_eth_dev_start(id_) == 0) {
+    for (std::uint16_t i = 0; i < ports_; ++i) {
+      const queue_range all{0, queue_count()};
+      const queue_range own{i, static_cast<std::uint16_t>(i + 1)};
+      auto opened = rx_interrupts::open(id_, ports_ > 1 ? own : all, interrupt_calls_);
+      if (opened == nullptr) break;
+      interrupts_.push_back(std::move(opened));
+    }
+    if (interrupts_.size() == ports_) return true;
+    interrupts_.clear();
+    rte_eth_dev_stop(id_);
+  }
+  forgo_interrupts();
+  return false;
+}
+
+/// While the device is stopped.
+void ethdev_device::forgo_interrupts() {
+  log(log_level::info,
+      "ethdev port " + std::to_string(id_) + ": no rx interrupts; who sleeps looks now and then");
+  configuration_.intr_conf.rxq = 0;
+  set_up_queues(second_lane_);
 }
 
 /// Drivers need not bear two threads that ask at once: the second takes the last answer.
