@@ -17,6 +17,9 @@ class arp_copies {
   /// Throws std::system_error.
   explicit arp_copies(unsigned interface_index);
 
+  /// Readable when some have come.
+  int fd() const noexcept { return fd_.get(); }
+
   /// Fills `frames` with what has come, in mbufs of `pool`; returns how many. Does not wait.
   std::size_t receive(std::span<rte_mbuf*> frames, rte_mempool* pool) noexcept;
 

@@ -4,11 +4,13 @@
 #include <rte_errno.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <string_view>
 #include <system_error>
 
 #include "nd/error.hpp"
+#include "pmd_glue/log.hpp"
 
 namespace nd::pmd {
 namespace {
@@ -49,6 +51,15 @@ bool takes_chains(const settings& values, const rte_eth_dev_info& info) {
   const bool offered = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
   if (driver == "net_memif" || driver == "net_af_packet" || driver == "net_tap") return offered;
   return values.zero_copy == "on" && offered && rte_eal_iova_mode() == RTE_IOVA_VA;
+}
+
+/// Whether to ask the device to wake a thread that sleeps. These drivers offer no rx interrupts in
+/// DPDK 22.11.
+bool wants_interrupts(const settings& values, const rte_eth_dev_info& info) {
+  constexpr std::array<std::string_view, 5> without{"net_memif", "net_ring", "net_af_packet",
+                                                    "net_af_xdp", "net_tap"};
+  return values.idle == "sleep" &&
+         std::ranges::find(without, std::string_view(info.driver_name)) == without.end();
 }
 
 }  // namespace
@@ -106,11 +117,14 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
     conf.rxmode.mtu = mtu;
   rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
   tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
-  // The second lane has the queues behind the others.
   second_lane_ = second_lane;
-  const auto more = static_cast<std::uint16_t>(second_lane ? 1 : 0);
-  set_up_queues(static_cast<std::uint16_t>(queue_count() + more),
-                static_cast<std::uint16_t>(ports_ + more));
+  conf.intr_conf.rxq = wants_interrupts(values, info) ? 1 : 0;
+  try {
+    set_up_queues();
+  } catch (const std::system_error&) {
+    if (conf.intr_conf.rxq == 0) throw;
+    forgo_interrupts();
+  }
   rte_ether_addr mac{};
   check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
   std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
@@ -120,8 +134,16 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
 
 ethdev_device::~ethdev_device() {
   sharing_.remove();
+  interrupts_.clear();
   rte_eth_dev_stop(id_);
   rte_eth_dev_close(id_);
+}
+
+/// The second lane has the queues behind the others.
+void ethdev_device::set_up_queues() {
+  const auto more = static_cast<std::uint16_t>(second_lane_ ? 1 : 0);
+  set_up_queues(static_cast<std::uint16_t>(queue_count() + more),
+                static_cast<std::uint16_t>(ports_ + more));
 }
 
 void ethdev_device::set_up_pairs(unsigned pairs) {
@@ -143,8 +165,42 @@ void ethdev_device::set_up_queues(std::uint16_t receiving, std::uint16_t sending
 }
 
 void ethdev_device::start() {
-  check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
+  if (configuration_.intr_conf.rxq != 0)
+    start_with_interrupts();
+  else
+    check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
   sharing_.install(target_);
+  if (interrupts_.empty() || sharing_.arp_fd() < 0) return;
+  if (!interrupts_[0]->add(sharing_.arp_fd())) interrupts_[0].reset();
+}
+
+void ethdev_device::start_with_interrupts() {
+  if (rte_eth_dev_start(id_) != 0) {
+    forgo_interrupts();
+    return check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
+  }
+  for (std::uint16_t i = 0; i < ports_; ++i) {
+    const queue_range all{0, queue_count()};
+    const queue_range own{i, static_cast<std::uint16_t>(i + 1)};
+    auto opened = rx_interrupts::open(id_, ports_ > 1 ? own : all, interrupt_calls_);
+    if (opened == nullptr) break;
+    interrupts_.push_back(std::move(opened));
+  }
+  if (interrupts_.size() == ports_) return;
+  interrupts_.clear();  // it stays started: its link would go down for nothing
+  tell_no_interrupts();
+}
+
+/// While the device is stopped.
+void ethdev_device::forgo_interrupts() {
+  tell_no_interrupts();
+  configuration_.intr_conf.rxq = 0;
+  set_up_queues();
+}
+
+void ethdev_device::tell_no_interrupts() const {
+  log(log_level::info,
+      "ethdev port " + std::to_string(id_) + ": no rx interrupts; who sleeps looks now and then");
 }
 
 /// Drivers need not bear two threads that ask at once: the second takes the last answer.

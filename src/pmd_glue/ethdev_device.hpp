@@ -6,14 +6,17 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/port.hpp"
 #include "base/settings.hpp"
 #include "pmd_glue/rss_steering.hpp"
+#include "pmd_glue/rx_interrupts.hpp"
 #include "pmd_glue/steering.hpp"
 
 namespace nd::pmd {
@@ -56,8 +59,17 @@ class ethdev_device {
     return sharing_.receive_arp(now, frames, rx_pool_);
   }
 
+  /// After start(): those of a port's queues; null where the device has none, or nobody sleeps.
+  rx_interrupts* interrupts(std::size_t port) const noexcept {
+    return port < interrupts_.size() ? interrupts_[port].get() : nullptr;
+  }
+
  private:
+  void set_up_queues();
   void set_up_queues(std::uint16_t receiving, std::uint16_t sending);
+  void start_with_interrupts();
+  void forgo_interrupts();
+  void tell_no_interrupts() const;
 
   std::uint16_t id_;
   rte_mempool* rx_pool_;
@@ -69,7 +81,9 @@ class ethdev_device {
   std::uint16_t tx_descriptors_ = 0;
   bool second_lane_ = false;
   port_capabilities capabilities_;
-  mutable std::mutex asking_;  ///< the driver for its link
+  std::mutex interrupt_calls_;
+  std::vector<std::unique_ptr<rx_interrupts>> interrupts_;  ///< of each port
+  mutable std::mutex asking_;                               ///< the driver for its link
   mutable std::atomic<bool> link_up_{false};
 };
 

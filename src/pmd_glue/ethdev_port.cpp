@@ -69,6 +69,13 @@ class ethdev_port : public port {
   void tick(instant) override {}
   bool link_up() const noexcept override { return device_->link_up(); }
   std::uint64_t tx_refused() const noexcept override { return tx_refused_; }
+  rx_wake arm_rx_wake() noexcept override {
+    rx_interrupts* const own = device_->interrupts(index_);
+    return own == nullptr ? rx_wake{} : own->arm();
+  }
+  void disarm_rx_wake() noexcept override {
+    if (rx_interrupts* const own = device_->interrupts(index_)) own->disarm();
+  }
 
  private:
   std::size_t send(std::span<rte_mbuf*> frames, std::uint16_t queue) noexcept {

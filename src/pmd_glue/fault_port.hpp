@@ -46,6 +46,11 @@ class fault_port final : public port {
   bool link_up() const noexcept override { return inner_->link_up(); }
   bool sends() const noexcept override { return inner_->sends(); }
   std::uint64_t tx_refused() const noexcept override { return inner_->tx_refused(); }
+  /// What is held back leaves by tick().
+  rx_wake arm_rx_wake() noexcept override {
+    return held_.empty() ? inner_->arm_rx_wake() : rx_wake{};
+  }
+  void disarm_rx_wake() noexcept override { inner_->disarm_rx_wake(); }
 
  private:
   struct held_frame {

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <system_error>
@@ -40,11 +41,12 @@ polling_idle::~polling_idle() {
   if (bell_ >= 0) close(bell_);
 }
 
-void polling_idle::sleep(duration most) noexcept {
+void polling_idle::sleep(duration most, int source) noexcept {
   if (most.ns() <= 0) return;
   const timespec time = as_timespec(most);
-  pollfd bell{.fd = bell_, .events = POLLIN, .revents = 0};
-  if (ppoll(&bell, 1, &time, nullptr) <= 0) return;
+  std::array<pollfd, 2> fds{pollfd{.fd = bell_, .events = POLLIN, .revents = 0},
+                            pollfd{.fd = source, .events = POLLIN, .revents = 0}};
+  if (ppoll(fds.data(), source < 0 ? 1 : 2, &time, nullptr) <= 0 || fds[0].revents == 0) return;
   eventfd_t rings = 0;
   eventfd_read(bell_, &rings);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/port.hpp"
 #include "base/time.hpp"
 
 namespace nd::pmd {
@@ -18,24 +19,29 @@ idle_mode idle_mode_of(std::string_view setting) noexcept;
 /// Rests the CPU for some hundred nanoseconds.
 void pause() noexcept;
 
+/// Of silence.
+inline constexpr duration before_sleep = duration::microseconds(500);
+
 /// How a thread with nothing to do for `idle` passes a moment; `sleep()` is called where it may
 /// sleep.
 template <class Sleep>
 void pass_time(idle_mode mode, duration idle, Sleep&& sleep) noexcept {
   constexpr duration before_pause = duration::microseconds(50);
-  constexpr duration before_sleep = duration::microseconds(500);
   if (mode == idle_mode::spin || idle < before_pause) return;
   if (mode == idle_mode::sleep && idle >= before_sleep) return sleep();
   pause();
 }
 
-/// The rest of a thread that polls a device, which does not wake it. A sleep lasts a share of the
-/// time that it has been idle: what comes later than usual waits little longer for it.
+/// The rest of a thread with a loop. Where nobody tells it of what comes it looks for that: a sleep
+/// lasts a share of the time that it has been idle, so that what comes later than usual waits
+/// little longer for it.
 class polling_idle {
  public:
   static constexpr int sleep_share = 8;
   /// What comes after a long silence is answered within a millisecond.
   static constexpr duration sleep_longest = duration::microseconds(800);
+  /// Where it is told: for what nobody tells, as an interrupt that a device has lost.
+  static constexpr duration sleep_longest_told = duration::milliseconds(100);
 
   explicit polling_idle(idle_mode mode);
   ~polling_idle();
@@ -43,17 +49,22 @@ class polling_idle {
   polling_idle& operator=(const polling_idle&) = delete;
 
   void busy() noexcept { since_ = instant::never(); }
-  /// There was nothing to do at `now`. A sleep is cut short by a signal or wake(); `next()` is
-  /// asked right before: until when at most, not after `now` when there is work by now.
+  /// There was nothing to do at `now`: whether rest() would sleep.
+  bool would_sleep(instant now) noexcept {
+    return mode_ == idle_mode::sleep && idle_at(now) >= before_sleep;
+  }
+  /// There was nothing to do at `now`. A sleep is cut short by a signal, wake() or `source`;
+  /// `next()` is asked right before: until when at most, not after `now` when there is work by now.
   template <class Next>
-  void rest(instant now, Next&& next) noexcept {
-    if (since_.is_never()) since_ = now;
-    const duration idle = now - since_;
+  void rest(instant now, Next&& next, rx_wake source = {}) noexcept {
+    const duration idle = idle_at(now);
     pass_time(mode_, idle, [&] {
       // Pairs with the fence in wake(): either it sees the sleeper, or the sleeper sees the work.
       asleep_.store(true, std::memory_order_relaxed);
       std::atomic_thread_fence(std::memory_order_seq_cst);
-      sleep(std::min({idle / sleep_share, next() - now, sleep_longest}));
+      const duration longest =
+          source.told ? sleep_longest_told : std::min(idle / sleep_share, sleep_longest);
+      sleep(std::min(next() - now, longest), source.fd);
       asleep_.store(false, std::memory_order_relaxed);
     });
   }
@@ -66,7 +77,11 @@ class polling_idle {
   }
 
  private:
-  void sleep(duration most) noexcept;
+  duration idle_at(instant now) noexcept {
+    if (since_.is_never()) since_ = now;
+    return now - since_;
+  }
+  void sleep(duration most, int source) noexcept;
   void ring() noexcept;
 
   idle_mode mode_;

@@ -109,6 +109,8 @@ class nic_sharing {
   /// Before rte_eth_dev_stop.
   void remove() noexcept { rules_.clear(); }
 
+  /// Readable when receive_arp() has something; -1: it never has.
+  int arp_fd() const noexcept { return arp_ ? arp_->fd() : -1; }
   /// ARP that the kernel keeps comes as copies; after each burst of the device.
   std::size_t receive_arp(instant now, std::span<rte_mbuf*> frames, rte_mempool* pool) noexcept {
     if (!arp_ || now < next_arp_) return 0;

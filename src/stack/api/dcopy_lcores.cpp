@@ -56,10 +56,11 @@ class dcopy_lcores::runner {
         r.idle_.busy();
         continue;
       }
-      r.idle_.rest(now, [&r, now] {
+      const auto next = [&r, now] {
         const bool work = r.work_.queued_bytes() > 0 || r.stopping_.load(std::memory_order_relaxed);
         return work ? now : instant::never();
-      });
+      };
+      r.idle_.rest(now, next, {.told = true});
     }
     return 0;
   }

@@ -29,16 +29,32 @@ class io_lcore {
   /// sleep.
   template <class Until>
   void rest(Until&& until) noexcept {
-    idle_.rest(turned_, [&] { return earlier(until(), host_.next_deadline()); });
+    if (idle_.would_sleep(turned_) && !armed_) {
+      wake_ = device_.arm_rx_wake();
+      armed_ = wake_.told;
+      if (armed_) return;  // the next turn looks for what came before
+    }
+    idle_.rest(
+        turned_, [&] { return earlier(until(), host_.next_deadline()); }, wake_);
+    disarm();
   }
   /// Any thread, after it has given the host something.
   void wake() noexcept { idle_.wake(); }
 
  private:
+  void disarm() noexcept {
+    if (armed_) device_.disarm_rx_wake();
+    armed_ = false;
+    wake_ = {};
+  }
+
   const pmd::tsc_clock& clock_;
   std::unique_ptr<kernel_link> kernel_;
   core::host host_;
   std::string own_address_;  ///< as the setting has it, for messages
+  port& device_;
+  rx_wake wake_;
+  bool armed_ = false;  ///< the device, to tell of what comes
   pmd::polling_idle idle_;
   instant turned_;
 };

@@ -261,12 +261,17 @@ void runtime_impl::finish(io_lcore& l) {
 /// Passes the time of an application's thread, which has found nothing since the loop's turn
 /// `turns`.
 void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
-  if (inline_mode()) return lcores_[0]->rest([deadline] { return deadline; });
+  if (inline_mode()) return rest_inline(deadline);
   // Bounded: a signal handler of another thread may call interrupt() right before this sleeps.
   constexpr duration longest = duration::milliseconds(100);
   const instant start = now();
   pmd::pass_time(idle_mode_, start - turns_.last(),
                  [&] { turns_.wait(turns, std::min(deadline - start, longest)); });
+}
+
+void runtime_impl::rest_inline(instant deadline) noexcept {
+  io_lcore& own = *lcores_[0];
+  own.rest([&] { return interrupted() ? own.turned() : deadline; });
 }
 
 std::size_t runtime_impl::wait_for(duration most) {
@@ -277,7 +282,7 @@ std::size_t runtime_impl::wait_for(duration most) {
   for (;;) {
     const std::size_t served = own.turn();
     if (served > 0 || interrupted() || own.turned() >= deadline) return served;
-    own.rest([deadline] { return deadline; });
+    rest_inline(deadline);
   }
 }
 

@@ -46,6 +46,7 @@ class runtime_impl {
   void interrupt() noexcept {
     interrupted_.store(true, std::memory_order_relaxed);
     turns_.wake_all();
+    if (inline_mode()) lcores_[0]->wake();
   }
   bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
   void clear_interrupt() noexcept { interrupted_.store(false, std::memory_order_relaxed); }
@@ -161,6 +162,8 @@ class runtime_impl {
   static int run_loop(void* given);
   std::size_t wait_for_lcore(instant deadline);
   void rest(std::uint32_t turns, instant deadline) noexcept;
+  /// Inline: the same after a turn that has found nothing.
+  void rest_inline(instant deadline) noexcept;
   void stop_loops() noexcept;
   void finish(io_lcore& l);
 

@@ -22,6 +22,12 @@ struct port_capabilities {
   bool tx_chains = false;        ///< it takes frames in several mbufs, and reads any memory
 };
 
+/// How a thread that sleeps learns of frames.
+struct rx_wake {
+  bool told = false;  ///< false: not at all, it has to look now and then
+  int fd = -1;        ///< readable when frames come; -1: another thread brings them, and wakes it
+};
+
 /// A device, by one thread at a time. A port may have a second lane, which frames of the latency
 /// class take, so that they do not stand behind bulk data in the device's queues.
 class port {
@@ -52,6 +58,11 @@ class port {
   virtual std::uint64_t rx_dropped() const noexcept { return 0; }
   /// Another lcore has put frames into it that wait for a call of this one.
   virtual bool has_work() const noexcept { return false; }
+  /// Before a sleep. It tells of frames that come from now on: what came before is found by one
+  /// more look, after this.
+  virtual rx_wake arm_rx_wake() noexcept { return {}; }
+  /// After it, or when that look has found something.
+  virtual void disarm_rx_wake() noexcept {}
 };
 
 }  // namespace nd

@@ -156,6 +156,14 @@ bool switched_port::has_work() const noexcept {
   return bulk_.count > 0 || urgent_.count > 0 || exchange_.of(lcore_).has_frames();
 }
 
+rx_wake switched_port::arm_rx_wake() noexcept {
+  return device_ == nullptr ? rx_wake{.told = true} : device_->arm_rx_wake();
+}
+
+void switched_port::disarm_rx_wake() noexcept {
+  if (device_ != nullptr) device_->disarm_rx_wake();
+}
+
 std::vector<std::unique_ptr<switched_port>> share_devices(lcore_exchange& exchange,
                                                           const host_address& host,
                                                           std::span<port* const> devices) {

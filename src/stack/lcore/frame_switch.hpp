@@ -40,6 +40,8 @@ class switched_port final : public port {
   std::uint64_t tx_refused() const noexcept override;
   std::uint64_t rx_dropped() const noexcept override { return dropped_; }
   bool has_work() const noexcept override;
+  rx_wake arm_rx_wake() noexcept override;
+  void disarm_rx_wake() noexcept override;
 
  private:
   /// Frames of others that the device has not taken yet.

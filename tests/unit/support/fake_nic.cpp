@@ -1,12 +1,16 @@
 // The driver's side of ethdev: Debian has the libraries, third_party/dpdk-22.11 the headers.
 #define ALLOW_INTERNAL_API
+#define ALLOW_EXPERIMENTAL_API
 #include "unit/support/fake_nic.hpp"
 
 #include <ethdev_vdev.h>
 #include <rte_flow_driver.h>
+#include <rte_interrupts.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_udp.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -50,6 +54,9 @@ struct fake_nic::driver {
   static int configure(rte_eth_dev* dev) {
     fake_nic& nic = of(dev);
     if (nic.started_) nic.violated("configured while started");
+    if (dev->data->dev_conf.intr_conf.rxq != 0 &&
+        nic.traits_.rx_interrupts == fake_nic_traits::interrupts::refused_at_configure)
+      return -ENOTSUP;
     nic.conf_ = dev->data->dev_conf;
     nic.mtu_ = dev->data->mtu;
     const rte_eth_rss_conf& rss = nic.conf_.rx_adv_conf.rss_conf;
@@ -72,6 +79,9 @@ struct fake_nic::driver {
     fake_nic& nic = of(dev);
     for (const receive_queue& q : nic.queues_)
       if (q.pool == nullptr) return -EINVAL;
+    if (nic.has_interrupts() &&
+        nic.traits_.rx_interrupts == fake_nic_traits::interrupts::refused_at_start)
+      return -ENOSPC;
     nic.started_ = true;
     ++nic.starts_;
     return 0;
@@ -161,8 +171,46 @@ struct fake_nic::driver {
     dev->data->dev_link = link;
     return 0;
   }
+  static int enable_interrupt(rte_eth_dev* dev, std::uint16_t queue) {
+    fake_nic& nic = of(dev);
+    if (nic.traits_.rx_interrupts != fake_nic_traits::interrupts::given) return -ENOTSUP;
+    if (!nic.started_) nic.violated("an interrupt enabled while stopped");
+    if (nic.on_enable_) nic.on_enable_();
+    const std::lock_guard lock(nic.receiving_);
+    nic.queues_.at(queue).armed = true;
+    ++nic.interrupts_enabled_;
+    return 0;
+  }
+  static int disable_interrupt(rte_eth_dev* dev, std::uint16_t queue) {
+    fake_nic& nic = of(dev);
+    const std::lock_guard lock(nic.receiving_);
+    nic.queues_.at(queue).armed = false;
+    return 0;
+  }
+  /// A vector and an eventfd for each queue, as vfio has them.
+  static rte_intr_handle* make_interrupts(std::uint16_t queues) {
+    rte_intr_handle* handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+    REQUIRE(handle != nullptr);
+    rte_intr_type_set(handle, RTE_INTR_HANDLE_VDEV);
+    rte_intr_nb_efd_set(handle, queues);
+    rte_intr_max_intr_set(handle, queues + 1);
+    rte_intr_efd_counter_size_set(handle, sizeof(std::uint64_t));
+    REQUIRE(rte_intr_vec_list_alloc(handle, nullptr, queues) == 0);
+    for (int q = 0; q < queues; ++q) {
+      rte_intr_vec_list_index_set(handle, q, RTE_INTR_VEC_RXTX_OFFSET + q);
+      rte_intr_efds_index_set(handle, q, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    }
+    return handle;
+  }
+  static void free_interrupts(rte_intr_handle* handle) {
+    for (int q = 0; q < rte_intr_nb_efd_get(handle); ++q)
+      ::close(rte_intr_efds_index_get(handle, q));
+    rte_intr_vec_list_free(handle);
+    rte_intr_instance_free(handle);
+  }
   static std::uint16_t rx_burst(void* queue, rte_mbuf** frames, std::uint16_t most) {
     auto& q = *static_cast<receive_queue*>(queue);
+    const std::lock_guard lock(q.nic->receiving_);
     std::uint16_t n = 0;
     for (; n < most && !q.frames.empty(); ++n) {
       frames[n] = q.frames.front();
@@ -251,6 +299,8 @@ struct fake_nic::driver {
       o.flow_ops_get = flow_ops;
       o.rss_hash_conf_get = hash_conf;
       o.reta_query = reta_query;
+      o.rx_queue_intr_enable = enable_interrupt;
+      o.rx_queue_intr_disable = disable_interrupt;
       return o;
     }();
     const auto plugged = being_plugged().find(rte_vdev_device_name(dev));
@@ -269,6 +319,8 @@ struct fake_nic::driver {
     port->tx_pkt_prepare = [](void* queue, rte_mbuf** frames, std::uint16_t count) {
       return static_cast<send_queue*>(queue)->nic->prepare(frames, count);
     };
+    port->intr_handle = plugged->second->interrupt_handle_ =
+        make_interrupts(plugged->second->traits_.max_rx_queues);
     rte_eth_dev_probing_finish(port);
     return 0;
   }
@@ -301,6 +353,12 @@ fake_nic::fake_nic(fake_nic_traits traits) : traits_(std::move(traits)) {
 fake_nic::~fake_nic() {
   if (started_) rte_eth_dev_stop(port_id_);
   rte_vdev_uninit(name_.c_str());
+  driver::free_interrupts(interrupt_handle_);
+}
+
+unsigned fake_nic::interrupts_armed() {
+  const std::lock_guard lock(receiving_);
+  return static_cast<unsigned>(std::ranges::count_if(queues_, &receive_queue::armed));
 }
 
 std::vector<std::string> fake_nic::rules() const {

@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <list>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -42,6 +43,9 @@ struct fake_nic_traits {
   std::function<const char*(const std::string& rule)> dislikes = nullptr;
   /// Frames that the driver does not send with an offload.
   std::function<bool(const rte_mbuf&)> refuses = nullptr;
+  /// At which call it refuses to give rx interrupts, if it does.
+  enum class interrupts { given, refused_at_configure, refused_at_start, none };
+  interrupts rx_interrupts = interrupts::none;
   std::uint16_t tx_room = 64;  ///< frames of a burst that it takes
 };
 
@@ -96,6 +100,14 @@ class fake_nic {
     return static_cast<std::uint16_t>(senders_.size());
   }
 
+  /// Of rx interrupts: whether the device was configured for them, how often they were enabled,
+  /// and for how many queues they are enabled now.
+  bool has_interrupts() const noexcept { return conf_.intr_conf.rxq != 0; }
+  unsigned interrupts_enabled() const noexcept { return interrupts_enabled_; }
+  unsigned interrupts_armed();
+  /// Right before an interrupt is enabled.
+  void on_enable(std::function<void()> action) { on_enable_ = std::move(action); }
+
   /// How often the driver was asked to look at frames before they are sent.
   std::uint64_t prepares() const noexcept { return prepares_; }
   /// Frames whose checksum this device filled in.
@@ -109,6 +121,7 @@ class fake_nic {
     rte_mempool* pool = nullptr;
     std::uint16_t descriptors = 0;
     std::deque<rte_mbuf*> frames;
+    bool armed = false;  ///< the next frame writes to the queue's event descriptor
     fake_nic* nic = nullptr;
   };
   struct send_queue {
@@ -148,7 +161,11 @@ class fake_nic {
   rte_eth_conf conf_{};
   std::vector<std::uint8_t> rss_key_;
   std::uint16_t mtu_ = 1500;
+  std::mutex receiving_;  ///< inject() may be another thread's
   std::vector<receive_queue> queues_;
+  rte_intr_handle* interrupt_handle_ = nullptr;
+  unsigned interrupts_enabled_ = 0;
+  std::function<void()> on_enable_;
   std::vector<send_queue> senders_;
   std::vector<std::uint16_t> reta_;
   std::list<rule> rules_;  // each an rte_flow

@@ -1,8 +1,12 @@
 // Where the tests' NIC takes frames that come: flow rules, RSS, queues.
+#define ALLOW_INTERNAL_API
+#define ALLOW_EXPERIMENTAL_API
+#include <rte_interrupts.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_thash.h>
 #include <rte_udp.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -86,6 +90,7 @@ fake_nic::fate fake_nic::inject(std::span<const std::byte> frame, bool damaged) 
 
 fake_nic::fate fake_nic::deliver(std::span<const std::byte> frame, std::uint16_t queue,
                                  bool damaged) {
+  const std::lock_guard lock(receiving_);
   receive_queue& q = queues_[queue];
   if (frame.size() > sizeof(rte_ether_hdr) + mtu_ || q.frames.size() >= q.descriptors) return {};
   rte_mbuf* m = rte_pktmbuf_alloc(q.pool);
@@ -106,6 +111,10 @@ fake_nic::fate fake_nic::deliver(std::span<const std::byte> frame, std::uint16_t
                                                    : RTE_MBUF_F_RX_L4_CKSUM_BAD;
   }
   q.frames.push_back(m);
+  if (std::exchange(q.armed, false)) {
+    const int event = rte_intr_efds_index_get(interrupt_handle_, queue);
+    REQUIRE(eventfd_write(event, 1) == 0);
+  }
   return {.to = fate::queue, .index = queue};
 }
 

@@ -1,0 +1,68 @@
+#include "pmd_glue/rx_interrupts.hpp"
+
+#include <rte_ethdev.h>
+#include <rte_interrupts.h>
+#include <sys/epoll.h>
+
+#include <array>
+#include <utility>
+
+namespace nd::pmd {
+
+std::unique_ptr<rx_interrupts> rx_interrupts::open(std::uint16_t device, queue_range queues,
+                                                   std::mutex& calls) {
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0) return nullptr;
+  std::unique_ptr<rx_interrupts> out(new rx_interrupts(device, queues, calls, epoll));
+  // Asked first: a driver without interrupts refuses this silently.
+  if (!out->enable()) return nullptr;
+  out->disable();
+  return out->add_queues() ? std::move(out) : nullptr;
+}
+
+rx_interrupts::~rx_interrupts() {
+  for (std::uint16_t q = queues_.first; q < added_; ++q)
+    rte_eth_dev_rx_intr_ctl_q(device_, q, epoll_.get(), RTE_INTR_EVENT_DEL, nullptr);
+}
+
+bool rx_interrupts::add_queues() noexcept {
+  for (; added_ < queues_.end; ++added_)
+    if (rte_eth_dev_rx_intr_ctl_q(device_, added_, epoll_.get(), RTE_INTR_EVENT_ADD, nullptr) != 0)
+      return false;
+  return true;
+}
+
+bool rx_interrupts::add(int fd) noexcept {
+  added_fd_.epdata.event = EPOLLIN;
+  return rte_epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &added_fd_) == 0;
+}
+
+bool rx_interrupts::enable() noexcept {
+  const std::lock_guard lock(calls_);
+  for (std::uint16_t q = queues_.first; q < queues_.end; ++q) {
+    if (rte_eth_dev_rx_intr_enable(device_, q) == 0) continue;
+    while (q-- > queues_.first) rte_eth_dev_rx_intr_disable(device_, q);
+    return false;
+  }
+  return true;
+}
+
+void rx_interrupts::disable() noexcept {
+  const std::lock_guard lock(calls_);
+  for (std::uint16_t q = queues_.first; q < queues_.end; ++q)
+    rte_eth_dev_rx_intr_disable(device_, q);
+}
+
+rx_wake rx_interrupts::arm() noexcept {
+  return enable() ? rx_wake{.told = true, .fd = epoll_.get()} : rx_wake{};
+}
+
+/// The EAL reads the event descriptors as each driver wants it: vfio's have a count to be read,
+/// mlx5's have events that its rx_intr_disable takes.
+void rx_interrupts::disarm() noexcept {
+  std::array<rte_epoll_event, 16> events;
+  rte_epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+  disable();
+}
+
+}  // namespace nd::pmd

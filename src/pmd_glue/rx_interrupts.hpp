@@ -1,0 +1,53 @@
+// Wakes the thread of a port when frames come: the rx interrupts of its queues.
+#pragma once
+
+#include <rte_epoll.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+#include "base/port.hpp"
+#include "pmd_glue/descriptor.hpp"
+
+namespace nd::pmd {
+
+/// The queues of a port that receive, from `first` on, before `end`.
+struct queue_range {
+  std::uint16_t first;
+  std::uint16_t end;
+};
+
+class rx_interrupts {
+ public:
+  /// Of a started device that was configured with `intr_conf.rxq`; null where it has none. `calls`
+  /// is held for calls of the driver: several ports' threads may come at once.
+  static std::unique_ptr<rx_interrupts> open(std::uint16_t device, queue_range queues,
+                                             std::mutex& calls);
+  ~rx_interrupts();
+  rx_interrupts(const rx_interrupts&) = delete;
+  rx_interrupts& operator=(const rx_interrupts&) = delete;
+
+  /// Before it is armed: a descriptor that is to wake the thread as well, when it is readable.
+  bool add(int fd) noexcept;
+
+  rx_wake arm() noexcept;
+  void disarm() noexcept;
+
+ private:
+  rx_interrupts(std::uint16_t device, queue_range queues, std::mutex& calls, int epoll) noexcept
+      : calls_(calls), epoll_(epoll), device_(device), queues_(queues), added_(queues.first) {}
+
+  bool add_queues() noexcept;
+  bool enable() noexcept;
+  void disable() noexcept;
+
+  std::mutex& calls_;
+  descriptor epoll_;
+  rte_epoll_event added_fd_{};
+  std::uint16_t device_;
+  queue_range queues_;
+  std::uint16_t added_;  ///< the first queue that `epoll_` does not have
+};
+
+}  // namespace nd::pmd
