@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
-#include <span>
-#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -45,16 +43,6 @@ std::string unique_name(const std::string& name) {
   return name + "-" + std::to_string(pools++);
 }
 
-/// What was freed last is in the core's cache, and is taken first: a stack. A ring would go through
-/// all of the pool; it is what DPDK chooses (null), where the EAL has not loaded the stack's
-/// driver.
-const char* pool_ops() noexcept {
-  const std::span ops(rte_mempool_ops_table.ops, rte_mempool_ops_table.num_ops);
-  const auto stack = std::ranges::find_if(
-      ops, [](const auto& o) { return std::string_view(o.name) == "lf_stack"; });
-  return stack != ops.end() ? stack->name : nullptr;
-}
-
 }  // namespace
 
 void free_pool::operator()(rte_mempool* p) const noexcept {
@@ -78,10 +66,10 @@ mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::ui
                                 " or more (settings rx_mbufs, tx_mbufs)");
   }
   if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs) + reserved;
-  rte_mempool* pool = rte_pktmbuf_pool_create_by_ops(
+  rte_mempool* pool = rte_pktmbuf_pool_create(
       unique_name(name).c_str(), static_cast<unsigned>(count),
       std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,
-      static_cast<std::uint16_t>(data_room), SOCKET_ID_ANY, pool_ops());
+      static_cast<std::uint16_t>(data_room), SOCKET_ID_ANY);
   if (pool == nullptr) {
     throw std::system_error(
         make_error_code(errc::no_buffer_space),

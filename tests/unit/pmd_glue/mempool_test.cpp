@@ -2,11 +2,9 @@
 
 #include <rte_mbuf.h>
 
-#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
 #include <system_error>
-#include <vector>
 
 using nd::pmd::make_mbuf_pool;
 using nd::pmd::rx_data_room;
@@ -38,17 +36,4 @@ TEST_CASE("What the device has for itself comes on top", "[mempool]") {
   CHECK(make_mbuf_pool("enough", 513, 256, 1)->size == 513);
   CHECK(rx_data_room(1500) == RTE_MBUF_DEFAULT_BUF_SIZE);
   CHECK(rx_data_room(3000, 256) == rx_data_room(3000) + 256);
-}
-
-TEST_CASE("What was freed last is taken first", "[mempool]") {
-  auto pool = make_mbuf_pool("warm", 4096, 256);
-  // As many as leave the core's cache of the pool, and come back to it.
-  std::vector<rte_mbuf*> first(2000), again(2000);
-  REQUIRE(rte_pktmbuf_alloc_bulk(pool.get(), first.data(), 2000) == 0);
-  rte_pktmbuf_free_bulk(first.data(), 2000);
-  REQUIRE(rte_pktmbuf_alloc_bulk(pool.get(), again.data(), 2000) == 0);
-  rte_pktmbuf_free_bulk(again.data(), 2000);
-  std::ranges::sort(first);
-  std::ranges::sort(again);
-  CHECK(first == again);
 }
