@@ -50,7 +50,8 @@ struct two_nics {
   std::vector<std::byte> send(const std::vector<std::byte>& bytes) {
     std::error_code ec;
     nd::acceptor acceptor(*server, {nd::any_address, 4000});
-    auto [s, accepted] = nd::test::connect_to(acceptor, *server, *client);
+    auto ends = nd::test::connect_to(acceptor, *server, *client);
+    nd::socket &s = ends.first, &accepted = ends.second;
     std::vector<std::byte> received;
     std::array<std::byte, 65536> buffer;
     std::size_t written = 0;
