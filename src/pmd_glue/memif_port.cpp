@@ -20,7 +20,7 @@ namespace nd::pmd {
 namespace {
 
 /// What the first lcore has found out of a link, for all of them: one word.
-struct link_queues {
+struct alignas(8) link_queues {
   std::uint32_t link = 0;  ///< memif_guard::link_number()
   std::uint8_t receive_lcores = 0;
   std::uint8_t send_lcores = 0;
