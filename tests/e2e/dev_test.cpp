@@ -67,7 +67,6 @@ int ping(const std::string& address, std::size_t size, int count) {
 TEST_CASE("two hosts that know nothing but an interface's name", "[veth][dev]") {
   ND_NEEDS_VETH();
   const veth_pair pair;
-  const words patient{"--set", "peer_timeout=10s"};
   words server_words{"--server", "--dev", "nd0", "--once"};
   words client_words{"--client", veth_pair::kernel_address(true),
                      "--dev",    "nd0",

@@ -12,8 +12,6 @@ using namespace nd::e2e;
 namespace {
 
 constexpr std::uint64_t MiB = 1 << 20;
-// A busy machine may stop a host for longer than the standard 300 ms.
-const words patient{"--set", "peer_timeout=10s"};
 
 /// One run of nd-echo; both ends must end well. Returns the client's JSON.
 nlohmann::json run(const kernel_link& link, const words& client_options, const words& nd_options) {

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "process.hpp"
@@ -21,9 +22,15 @@ inline std::string program(const char* variable) {
 /// The CPU of a host: one each where there are two.
 std::string cpu_list(bool server);
 
+/// On a machine that is shared, a host may stand still for longer than a quarter of the default.
+inline const words patient{"--set", "peer_timeout=10s"};
+
 /// One folder with one memif socket, and the arguments of both ends.
 class memif_pair {
  public:
+  /// `options` of both.
+  explicit memif_pair(words options = patient) : options_(std::move(options)) {}
+
   /// `server`: the memif role, which says nothing about who listens.
   words command(const char* variable, bool server, const words& arguments,
                 const std::string& lcores = "") const {
@@ -46,8 +53,8 @@ class memif_pair {
                     "--",
                     "--ip",
                     server ? "10.19.0.1/24" : "10.19.0.2/24"};
-    w.insert(w.end(), eal.begin(), eal.end());
-    w.insert(w.end(), arguments.begin(), arguments.end());
+    for (const words* more : {&eal, &options_, &arguments})
+      w.insert(w.end(), more->begin(), more->end());
     return w;
   }
   static std::string address(bool server) { return server ? "10.19.0.1" : "10.19.0.2"; }
@@ -55,6 +62,7 @@ class memif_pair {
   std::filesystem::path file(const std::string& name) const { return dir_ / name; }
 
  private:
+  words options_;
   temp_dir dir_;
 };
 

@@ -11,8 +11,6 @@ using Catch::Contains;
 
 namespace {
 
-const words patient{"--set", "peer_timeout=10s"};
-
 words with_patience(words w, const words& more = {}) {
   w.insert(w.end(), patient.begin(), patient.end());
   w.insert(w.end(), more.begin(), more.end());

@@ -10,6 +10,7 @@ using namespace nd::e2e;
 
 namespace {
 
+const words impatient;  // the defaults decide
 constexpr auto reading =
     std::chrono::milliseconds(100);  // of the survivor's message, by this process
 constexpr auto noticed_busy_within = std::chrono::milliseconds(100) + reading;
@@ -28,7 +29,7 @@ TEST_CASE("a killed peer is an error within 100 ms under load") {
   const bool kill_memif_server = GENERATE(true, false);
   const std::string mode = GENERATE("stream", "pipeline", "rr");
   CAPTURE(kill_memif_server, mode);
-  const memif_pair pair;
+  const memif_pair pair(impatient);
   process victim(pair.command("ND_ECHO", kill_memif_server, {"--server"}), {});
   process survivor(pair.command("ND_ECHO", !kill_memif_server,
                                 {"--client", memif_pair::address(kill_memif_server), "--mode", mode,
@@ -47,7 +48,7 @@ TEST_CASE("a killed peer is an error within 100 ms under load") {
 }
 
 TEST_CASE("an idle connection notices too") {
-  const memif_pair pair;
+  const memif_pair pair(impatient);
   process victim(pair.command("ND_CAT", true, {"--listen", "5000"}), {.in = "/dev/zero"});
   // The survivor's output goes nowhere fast: credit runs out, and the connection falls silent.
   process survivor(pair.command("ND_CAT", false, {memif_pair::address(true), "5000"}),
@@ -61,7 +62,7 @@ TEST_CASE("an idle connection notices too") {
 }
 
 TEST_CASE("a killed memif server leaves a stale socket file: the next start works") {
-  const memif_pair pair;
+  const memif_pair pair(impatient);
   for (int round = 0; round < 2; ++round) {
     process server(pair.command("ND_ECHO", true, {"--server"}), {.err = pair.file("server.err")});
     process client(pair.command("ND_ECHO", false,
@@ -75,7 +76,7 @@ TEST_CASE("a killed memif server leaves a stale socket file: the next start work
 }
 
 TEST_CASE("a server outlives its clients' deaths and serves the next one") {
-  const memif_pair pair;
+  const memif_pair pair(impatient);
   process server(pair.command("ND_ECHO", true, {"--server"}), {.err = pair.file("server.err")});
   for (int round = 0; round < 3; ++round) {
     process client(pair.command("ND_ECHO", false,

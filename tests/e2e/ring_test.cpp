@@ -12,8 +12,6 @@ using namespace nd::e2e;
 namespace {
 
 constexpr std::uint64_t MiB = 1 << 20;
-// A busy machine may stop one thread for longer than the standard 300 ms.
-const words patient{"--set", "peer_timeout=10s"};
 
 words demo(const char* variable, const words& options) {
   words w{program(variable), "--"};

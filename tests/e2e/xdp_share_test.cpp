@@ -210,7 +210,6 @@ TEST_CASE("kernel TCP and ping go on while ND runs on the interface by af_xdp", 
 TEST_CASE("ND keeps its goodput while the kernel uses the interface beside it", "[veth][long]") {
   ND_NEEDS_VETH();
   const veth_pair pair;
-  const words patient{"--set", "peer_timeout=10s"};
   words server_words{"--server", "--once"};
   words client_words{"--client",   veth_pair::nd_address(true),
                      "--mode",     "stream",
