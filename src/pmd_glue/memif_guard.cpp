@@ -318,15 +318,17 @@ bool memif_guard::set_wanting(bool wanting_now) noexcept {
   return true;
 }
 
-void memif_guard::idle() noexcept {
-  if (inside_phase_ != outside) leave();
-  set_wanting(false);
+void memif_guard::rest(instant now) noexcept {
+  if (inside_phase_ == outside) return;
+  if (round_is_due(now)) ask();
+  leave();
 }
 
 void memif_guard::release() noexcept {
   if (released_) return;
   released_ = true;
-  idle();
+  if (inside_phase_ != outside) leave();
+  set_wanting(false);
   note_link(true);  // nobody need hurry for this port
   watched_ports[port_id_].guards.fetch_sub(1, std::memory_order_relaxed);
   link_up_ = false;

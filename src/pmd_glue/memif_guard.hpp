@@ -84,8 +84,8 @@ class memif_guard {
   /// Tells one link from those before it, also where it went and came while this thread was away.
   std::uint32_t link_number() const noexcept { return link_number_; }
 
-  /// This thread will not poll for a while (its application has left the loop). may_poll() resumes.
-  void idle() noexcept;
+  /// This thread will not poll for a while: no round waits for it. may_poll() resumes.
+  void rest(instant now) noexcept;
 
   /// This thread will not poll again; may_poll() is false from here on. Then stop the port under an
   /// interrupt_pause.

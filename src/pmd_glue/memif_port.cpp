@@ -13,6 +13,7 @@
 
 #include "pmd_glue/ethdev_device.hpp"
 #include "pmd_glue/log.hpp"
+#include "pmd_glue/memif_bell.hpp"
 #include "pmd_glue/memif_guard.hpp"
 #include "pmd_glue/memif_lanes.hpp"
 
@@ -116,7 +117,11 @@ class memif_device {
 class memif_port : public port {
  public:
   memif_port(std::shared_ptr<memif_device> device, unsigned lcore)
-      : device_(std::move(device)), guard_(device_->id()), id_(device_->id()), lcore_(lcore) {}
+      : device_(std::move(device)),
+        guard_(device_->id()),
+        bell_(device_->capabilities().mac, device_->rx_pool()),
+        id_(device_->id()),
+        lcore_(lcore) {}
   ~memif_port() override { guard_.release(); }
 
   const port_capabilities& capabilities() const noexcept override {
@@ -124,7 +129,9 @@ class memif_port : public port {
   }
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     if (!may_poll(now) || !receives_) return 0;
-    return receive(now, queue_, frames);
+    const std::size_t n = receive(now, queue_, frames);
+    if (n == 0) found_nothing(now);
+    return n;
   }
   std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
     if (!receives_urgent_ || !may_poll(now) || !receives_urgent_) return 0;
@@ -132,21 +139,35 @@ class memif_port : public port {
   }
   /// Between two calls of rx_burst, as the guard asks for; frames to nobody are lost as on a wire
   /// without a link.
-  std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
-    return send(queue_, frames);
+  std::size_t tx_burst(instant now, std::span<rte_mbuf*> frames) override {
+    return send(now, false, frames);
   }
-  std::size_t tx_urgent(instant, std::span<rte_mbuf*> frames) override {
-    return send(static_cast<std::uint16_t>(sends_urgent_ ? queue_ + 1 : queue_), frames);
+  std::size_t tx_urgent(instant now, std::span<rte_mbuf*> frames) override {
+    return send(now, true, frames);
   }
   void tick(instant) override {}
   bool link_up() const noexcept override { return guard_.link_up(); }
   bool sends() const noexcept override { return sends_; }
+  rx_wake arm_rx_wake() noexcept override {
+    if (!pollable_ || !receives_ || !sends_) return {};
+    armed_ = bell_.promised();
+    if (armed_) return {.told = true, .fd = bell_.fd()};
+    if (rte_mbuf* question = bell_.question()) {
+      if (send_word(queue_, question)) bell_.asked();
+    }
+    return {};
+  }
+  void disarm_rx_wake() noexcept override {
+    armed_ = false;
+    bell_.hear();
+  }
 
  protected:
   /// What this lcore may use of a link: seen again in each poll, because the first lcore finds out
   /// at any time, and a word of the link before must not be taken for this one's.
   bool may_poll(instant now) {
     pollable_ = guard_.may_poll(now);
+    resting_ = false;
     if (!guard_.link_up()) {
       use({});
       return pollable_;
@@ -165,16 +186,40 @@ class memif_port : public port {
     receives_urgent_ = receives_ && (found.lanes >> 4) > 1;
     sends_ = lcore_ < found.send_lcores;
     sends_urgent_ = sends_ && (found.lanes & 15) > 1;
+    bell_.reset();
   }
   std::size_t receive(instant now, std::uint16_t queue, std::span<rte_mbuf*> frames) {
     const std::size_t n =
         rte_eth_rx_burst(id_, queue, frames.data(), static_cast<std::uint16_t>(frames.size()));
-    if (n > 0) guard_.received(now);
-    return n;
+    bell_.looked();
+    if (n == 0) return 0;
+    guard_.received(now);
+    return bell_.on_received(frames.first(n));
   }
-  std::size_t send(std::uint16_t queue, std::span<rte_mbuf*> frames) {
-    if (pollable_ && sends_)
-      return rte_eth_tx_burst(id_, queue, frames.data(), static_cast<std::uint16_t>(frames.size()));
+  /// To the other end's port itself. Lost where the ring is full: it is said again.
+  bool send_word(std::uint16_t queue, rte_mbuf* frame) {
+    if (pollable_ && rte_eth_tx_burst(id_, queue, &frame, 1) == 1) return true;
+    rte_pktmbuf_free(frame);
+    return false;
+  }
+  /// The last look before a sleep.
+  void found_nothing(instant now) {
+    if (!armed_) [[likely]]
+      return;
+    guard_.rest(now);
+    pollable_ = false;
+    resting_ = true;
+  }
+  std::size_t send(instant now, bool urgent, std::span<rte_mbuf*> frames) {
+    if (resting_) [[unlikely]]
+      may_poll(now);
+    if (pollable_ && sends_) {
+      const auto queue = static_cast<std::uint16_t>(queue_ + (urgent && sends_urgent_));
+      const std::size_t n =
+          rte_eth_tx_burst(id_, queue, frames.data(), static_cast<std::uint16_t>(frames.size()));
+      if (n > 0) bell_.sent();
+      return n;
+    }
     if (guard_.link_up()) return 0;
     rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
     return frames.size();
@@ -182,10 +227,13 @@ class memif_port : public port {
 
   std::shared_ptr<memif_device> device_;
   memif_guard guard_;
+  memif_bell bell_;
   std::uint16_t id_;
   std::uint16_t queue_ = 0;
   unsigned lcore_;
   link_queues used_{};
+  bool armed_ = false;
+  bool resting_ = false;  ///< outside the guard, to sleep
   bool pollable_ = false;
   bool receives_ = false;
   bool receives_urgent_ = false;
@@ -210,7 +258,9 @@ class first_memif_port final : public memif_port {
       n += receive(now, next_queue_, frames.subspan(n));
       if (++next_queue_ >= device_->queue_count()) next_queue_ = 0;
     }
-    return n == 0 ? 0 : without_words(frames.first(n), false);
+    if (n > 0) return without_words(frames.first(n), false);
+    found_nothing(now);
+    return 0;
   }
   std::size_t rx_urgent(instant now, std::span<rte_mbuf*> frames) override {
     if (!receives_urgent_ || !may_poll_first(now) || !receives_urgent_) return 0;
@@ -221,7 +271,7 @@ class first_memif_port final : public memif_port {
     if (!pollable_) return;
     auto [frame, on_second] = lanes_.next_word(now);
     if (frame == nullptr) return;
-    if (send(on_second ? 1 : 0, std::span(&frame, 1)) == 0) rte_pktmbuf_free(frame);
+    send_word(on_second ? 1 : 0, frame);
   }
   /// Without a link too: what is sent is then dropped here.
   bool sends() const noexcept override { return true; }
@@ -233,6 +283,7 @@ class first_memif_port final : public memif_port {
   }
   bool may_poll_first(instant now) {
     pollable_ = guard_.may_poll(now);
+    resting_ = false;
     if (guard_.link_up() != linked_ || (linked_ && guard_.link_number() != link_)) [[unlikely]]
       on_link(now);
     if (!pollable_ && !linked_) redial_.poll(now);
