@@ -53,11 +53,11 @@ bool takes_chains(const settings& values, const rte_eth_dev_info& info) {
   return values.zero_copy == "on" && offered && rte_eal_iova_mode() == RTE_IOVA_VA;
 }
 
-/// Whether to ask the device to wake a thread that sleeps. These drivers offer no rx interrupts in
+/// Whether to ask the device to wake a thread that sleeps. These drivers offer nothing for it in
 /// DPDK 22.11.
 bool wants_interrupts(const settings& values, const rte_eth_dev_info& info) {
-  constexpr std::array<std::string_view, 5> without{"net_memif", "net_ring", "net_af_packet",
-                                                    "net_af_xdp", "net_tap"};
+  constexpr std::array<std::string_view, 4> without{"net_memif", "net_ring", "net_af_packet",
+                                                    "net_af_xdp"};
   return values.idle == "sleep" &&
          std::ranges::find(without, std::string_view(info.driver_name)) == without.end();
 }

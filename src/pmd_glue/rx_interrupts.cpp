@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace nd::pmd {
@@ -15,9 +16,13 @@ std::unique_ptr<rx_interrupts> rx_interrupts::open(std::uint16_t device, queue_r
   if (epoll < 0) return nullptr;
   std::unique_ptr<rx_interrupts> out(new rx_interrupts(device, queues, calls, epoll));
   // Asked first: a driver without interrupts refuses this silently.
-  if (!out->enable()) return nullptr;
-  out->disable();
-  return out->add_queues() ? std::move(out) : nullptr;
+  const int enabled = out->enable();
+  if (enabled == 0) {
+    out->disable();
+    return out->add_queues() ? std::move(out) : nullptr;
+  }
+  // A driver that can enable them, but not now, may have descriptors that nothing ever writes to.
+  return enabled == -ENOTSUP && out->add_descriptors() ? std::move(out) : nullptr;
 }
 
 rx_interrupts::~rx_interrupts() {
@@ -32,19 +37,31 @@ bool rx_interrupts::add_queues() noexcept {
   return true;
 }
 
+bool rx_interrupts::add_descriptors() noexcept {
+  for (std::uint16_t q = queues_.first; q < queues_.end; ++q) {
+    epoll_event readable{.events = EPOLLIN, .data = {}};
+    const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(device_, q);
+    if (fd < 0 || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &readable) != 0) return false;
+  }
+  switched_ = false;
+  return true;
+}
+
 bool rx_interrupts::add(int fd) noexcept {
   added_fd_.epdata.event = EPOLLIN;
   return rte_epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &added_fd_) == 0;
 }
 
-bool rx_interrupts::enable() noexcept {
+/// 0, or a negative errno.
+int rx_interrupts::enable() noexcept {
   const std::lock_guard lock(calls_);
   for (std::uint16_t q = queues_.first; q < queues_.end; ++q) {
-    if (rte_eth_dev_rx_intr_enable(device_, q) == 0) continue;
+    const int result = rte_eth_dev_rx_intr_enable(device_, q);
+    if (result == 0) continue;
     while (q-- > queues_.first) rte_eth_dev_rx_intr_disable(device_, q);
-    return false;
+    return result;
   }
-  return true;
+  return 0;
 }
 
 void rx_interrupts::disable() noexcept {
@@ -54,12 +71,13 @@ void rx_interrupts::disable() noexcept {
 }
 
 rx_wake rx_interrupts::arm() noexcept {
-  return enable() ? rx_wake{.told = true, .fd = epoll_.get()} : rx_wake{};
+  return !switched_ || enable() == 0 ? rx_wake{.told = true, .fd = epoll_.get()} : rx_wake{};
 }
 
 /// The EAL reads the event descriptors as each driver wants it: vfio's have a count to be read,
 /// mlx5's have events that its rx_intr_disable takes.
 void rx_interrupts::disarm() noexcept {
+  if (!switched_) return;
   std::array<rte_epoll_event, 16> events;
   rte_epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
   disable();

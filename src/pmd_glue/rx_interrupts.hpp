@@ -18,6 +18,8 @@ struct queue_range {
   std::uint16_t end;
 };
 
+/// Most devices write to an event descriptor, once, when they have been enabled to. Others, as
+/// net_tap, have descriptors that are readable while frames wait: there is nothing to enable.
 class rx_interrupts {
  public:
   /// Of a started device that was configured with `intr_conf.rxq`; null where it has none. `calls`
@@ -39,7 +41,8 @@ class rx_interrupts {
       : calls_(calls), epoll_(epoll), device_(device), queues_(queues), added_(queues.first) {}
 
   bool add_queues() noexcept;
-  bool enable() noexcept;
+  bool add_descriptors() noexcept;
+  int enable() noexcept;
   void disable() noexcept;
 
   std::mutex& calls_;
@@ -47,7 +50,8 @@ class rx_interrupts {
   rte_epoll_event added_fd_{};
   std::uint16_t device_;
   queue_range queues_;
-  std::uint16_t added_;  ///< the first queue that `epoll_` does not have
+  std::uint16_t added_;   ///< the first queue whose events `epoll_` does not have
+  bool switched_ = true;  ///< they come only while they are enabled
 };
 
 }  // namespace nd::pmd

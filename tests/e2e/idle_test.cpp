@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "kernel_link.hpp"
 #include "memif_pair.hpp"
 
 using namespace nd::e2e;
@@ -69,6 +70,33 @@ TEST_CASE("an idle process leaves its core alone, and answers within a milliseco
   CAPTURE(most);
   CHECK(server_load < most);
   CHECK(client_load < most);
+}
+
+TEST_CASE("an idle process sleeps on a tap until a frame comes", "[idle][veth]") {
+  ND_NEEDS_VETH();
+  const kernel_link link("tap");
+  process server(link.command("ND_ECHO", true, {"--server"}), {.err = link.file("server.err")});
+  link.server_started();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const double alone = load(server);
+  // On af_packet, where nothing tells it of frames: it spins, so that only the server sleeps.
+  process client(link.command("ND_ECHO", false,
+                              {"--client", kernel_link::server_address(), "--pause", "1s",
+                               "--duration", "4s", "--json", "-", "--set", "idle=spin"}),
+                 {.out = link.file("client.json"), .err = link.file("client.err")});
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const double between = load(server);
+  check_end(client, 0, link.file("client.err"));
+  server.signal(SIGINT);
+  check_end(server, 0, link.file("server.err"));
+  const nlohmann::json j = nlohmann::json::parse(read_file(link.file("client.json")));
+  CAPTURE(alone, between, j["latency_us"].dump());
+  CHECK(j["messages"] >= 3);
+  CHECK(j["latency_us"]["p50"] < 1000);
+  // One that is told of nothing looks a thousand times a second.
+  CHECK(alone < load_of_sleeping() / 2);
+  // Each message, and each sign of life between the hosts, is half a millisecond of spinning.
+  CHECK(between < 0.05);
 }
 
 TEST_CASE("idle=spin never rests", "[idle]") {

@@ -187,8 +187,10 @@ struct fake_nic::driver {
     nic.queues_.at(queue).armed = false;
     return 0;
   }
-  /// A vector and an eventfd for each queue, as vfio has them.
-  static rte_intr_handle* make_interrupts(std::uint16_t queues) {
+  /// A vector for each queue, and an eventfd, as vfio has them; or none.
+  static rte_intr_handle* make_interrupts(const fake_nic_traits& traits) {
+    const std::uint16_t queues = traits.max_rx_queues;
+    const bool none = traits.rx_interrupts == fake_nic_traits::interrupts::none;
     rte_intr_handle* handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
     REQUIRE(handle != nullptr);
     rte_intr_type_set(handle, RTE_INTR_HANDLE_VDEV);
@@ -198,13 +200,13 @@ struct fake_nic::driver {
     REQUIRE(rte_intr_vec_list_alloc(handle, nullptr, queues) == 0);
     for (int q = 0; q < queues; ++q) {
       rte_intr_vec_list_index_set(handle, q, RTE_INTR_VEC_RXTX_OFFSET + q);
-      rte_intr_efds_index_set(handle, q, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+      rte_intr_efds_index_set(handle, q, none ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     }
     return handle;
   }
   static void free_interrupts(rte_intr_handle* handle) {
     for (int q = 0; q < rte_intr_nb_efd_get(handle); ++q)
-      ::close(rte_intr_efds_index_get(handle, q));
+      if (const int fd = rte_intr_efds_index_get(handle, q); fd >= 0) ::close(fd);
     rte_intr_vec_list_free(handle);
     rte_intr_instance_free(handle);
   }
@@ -215,6 +217,10 @@ struct fake_nic::driver {
     for (; n < most && !q.frames.empty(); ++n) {
       frames[n] = q.frames.front();
       q.frames.pop_front();
+    }
+    if (q.frames.empty() && q.nic->traits_.rx_interrupts == fake_nic_traits::interrupts::readable) {
+      eventfd_t frames_before = 0;
+      eventfd_read(q.nic->event_of(q), &frames_before);
     }
     return n;
   }
@@ -320,7 +326,7 @@ struct fake_nic::driver {
       return static_cast<send_queue*>(queue)->nic->prepare(frames, count);
     };
     port->intr_handle = plugged->second->interrupt_handle_ =
-        make_interrupts(plugged->second->traits_.max_rx_queues);
+        make_interrupts(plugged->second->traits_);
     rte_eth_dev_probing_finish(port);
     return 0;
   }
@@ -354,6 +360,10 @@ fake_nic::~fake_nic() {
   if (started_) rte_eth_dev_stop(port_id_);
   rte_vdev_uninit(name_.c_str());
   driver::free_interrupts(interrupt_handle_);
+}
+
+int fake_nic::event_of(const receive_queue& queue) const {
+  return rte_intr_efds_index_get(interrupt_handle_, static_cast<int>(&queue - queues_.data()));
 }
 
 unsigned fake_nic::interrupts_armed() {

@@ -43,8 +43,9 @@ struct fake_nic_traits {
   std::function<const char*(const std::string& rule)> dislikes = nullptr;
   /// Frames that the driver does not send with an offload.
   std::function<bool(const rte_mbuf&)> refuses = nullptr;
-  /// At which call it refuses to give rx interrupts, if it does.
-  enum class interrupts { given, refused_at_configure, refused_at_start, none };
+  /// At which call it refuses to give rx interrupts, if it does. `readable`: it has none to enable,
+  /// but descriptors that are readable while frames wait, as net_tap has.
+  enum class interrupts { given, readable, refused_at_configure, refused_at_start, none };
   interrupts rx_interrupts = interrupts::none;
   std::uint16_t tx_room = 64;  ///< frames of a burst that it takes
 };
@@ -150,6 +151,7 @@ class fake_nic {
                        std::uint64_t types, std::span<const std::uint8_t> key,
                        std::span<const std::uint16_t> reta) const;
   fate deliver(std::span<const std::byte> frame, std::uint16_t queue, bool damaged);
+  int event_of(const receive_queue& queue) const;
   std::uint16_t prepare(rte_mbuf** frames, std::uint16_t count);
   void transmit(rte_mbuf* m);
   void violated(std::string what) { violations_.push_back(std::move(what)); }

@@ -111,10 +111,9 @@ fake_nic::fate fake_nic::deliver(std::span<const std::byte> frame, std::uint16_t
                                                    : RTE_MBUF_F_RX_L4_CKSUM_BAD;
   }
   q.frames.push_back(m);
-  if (std::exchange(q.armed, false)) {
-    const int event = rte_intr_efds_index_get(interrupt_handle_, queue);
-    REQUIRE(eventfd_write(event, 1) == 0);
-  }
+  if (std::exchange(q.armed, false) ||
+      traits_.rx_interrupts == fake_nic_traits::interrupts::readable)
+    REQUIRE(eventfd_write(event_of(q), 1) == 0);
   return {.to = fate::queue, .index = queue};
 }
 
