@@ -23,12 +23,12 @@ void pause() noexcept;
 inline constexpr duration before_sleep = duration::microseconds(500);
 
 /// How a thread with nothing to do for `idle` passes a moment; `sleep()` is called where it may
-/// sleep.
+/// sleep, which is after `before`.
 template <class Sleep>
-void pass_time(idle_mode mode, duration idle, Sleep&& sleep) noexcept {
+void pass_time(idle_mode mode, duration idle, duration before, Sleep&& sleep) noexcept {
   constexpr duration before_pause = duration::microseconds(50);
   if (mode == idle_mode::spin || idle < before_pause) return;
-  if (mode == idle_mode::sleep && idle >= before_sleep) return sleep();
+  if (mode == idle_mode::sleep && idle >= before) return sleep();
   pause();
 }
 
@@ -42,23 +42,31 @@ class polling_idle {
   static constexpr duration sleep_longest = duration::microseconds(800);
   /// Where it is told: for what nobody tells, as an interrupt that a device has lost.
   static constexpr duration sleep_longest_told = duration::milliseconds(100);
+  /// A peer's sign of life is no reason to stay awake: who has slept, and had fewer busy turns since,
+  /// sleeps again sooner.
+  static constexpr unsigned busy_turns = 16;
+  static constexpr duration before_next_sleep = duration::microseconds(100);
 
   explicit polling_idle(idle_mode mode);
   ~polling_idle();
   polling_idle(const polling_idle&) = delete;
   polling_idle& operator=(const polling_idle&) = delete;
 
-  void busy() noexcept { since_ = instant::never(); }
+  void busy() noexcept {
+    since_ = instant::never();
+    busy_turns_ += busy_turns_ < busy_turns;
+  }
   /// There was nothing to do at `now`: whether rest() would sleep.
   bool would_sleep(instant now) noexcept {
-    return mode_ == idle_mode::sleep && idle_at(now) >= before_sleep;
+    return mode_ == idle_mode::sleep && idle_at(now) >= silence();
   }
   /// There was nothing to do at `now`. A sleep is cut short by a signal, wake() or `source`;
   /// `next()` is asked right before: until when at most, not after `now` when there is work by now.
   template <class Next>
   void rest(instant now, Next&& next, rx_wake source = {}) noexcept {
     const duration idle = idle_at(now);
-    pass_time(mode_, idle, [&] {
+    pass_time(mode_, idle, silence(), [&] {
+      busy_turns_ = 0;
       // Pairs with the fence in wake(): either it sees the sleeper, or the sleeper sees the work.
       asleep_.store(true, std::memory_order_relaxed);
       std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -77,6 +85,10 @@ class polling_idle {
   }
 
  private:
+  /// Before a sleep.
+  duration silence() const noexcept {
+    return busy_turns_ < busy_turns ? before_next_sleep : before_sleep;
+  }
   duration idle_at(instant now) noexcept {
     if (since_.is_never()) since_ = now;
     return now - since_;
@@ -86,6 +98,7 @@ class polling_idle {
 
   idle_mode mode_;
   instant since_ = instant::never();
+  unsigned busy_turns_ = 0;  ///< since the last sleep, up to `busy_turns`
   int bell_ = -1;  ///< an eventfd, with idle_mode::sleep
   alignas(64) std::atomic<bool> asleep_{false};
 };

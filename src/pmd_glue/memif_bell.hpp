@@ -39,12 +39,17 @@ class memif_bell {
   /// The link is another one, or gone.
   void reset() noexcept;
 
-  /// Takes what the other end asks out of what was received; returns how many frames are left.
+  /// Takes what the other end asks out of what was received; returns how many frames are left. A
+  /// frame ends the promise: the other end has rung, or has forgotten it.
   std::size_t on_received(std::span<rte_mbuf*> frames) noexcept {
-    for (const rte_mbuf* m : frames)
-      if (may_ask(m)) [[unlikely]]
-        return without_questions(frames);
-    return frames.size();
+    std::size_t left = frames.size();
+    for (const rte_mbuf* m : frames) {
+      if (!may_ask(m)) continue;
+      left = without_questions(frames);
+      break;
+    }
+    promised_ = promised_ && left == 0;
+    return left;
   }
   /// The rings were empty, or what was in them has been taken.
   void looked() noexcept { looks_ += looks_ < enough_looks; }

@@ -180,13 +180,13 @@ class memif_port : public port {
   void use(const link_queues& found) noexcept {
     if (found == used_) [[likely]]
       return;
+    if (found.link != used_.link) bell_.reset();
     used_ = found;
     queue_ = static_cast<std::uint16_t>(lcore_ * found.stride);
     receives_ = lcore_ < found.receive_lcores;
     receives_urgent_ = receives_ && (found.lanes >> 4) > 1;
     sends_ = lcore_ < found.send_lcores;
     sends_urgent_ = sends_ && (found.lanes & 15) > 1;
-    bell_.reset();
   }
   std::size_t receive(instant now, std::uint16_t queue, std::span<rte_mbuf*> frames) {
     const std::size_t n =

@@ -64,9 +64,10 @@ TEST_CASE("an idle process leaves its core alone, and answers within a milliseco
   CHECK(j["messages"] >= 4);
   // On lcores there are four threads, each of which spins for a moment before it rests.
   if (loop == "inline" || std::thread::hardware_concurrency() >= 4)
-    CHECK(j["latency_us"]["p50"] < 1000);
-  // Two percent, and what a virtual machine charges for being woken, also in caches that are cold.
-  const double most = 0.02 + 2 * load_of_sleeping();
+    CHECK(j["latency_us"]["p50"] < 500);  // looking now and then, it would be 700 and more
+  // Two percent, and what a virtual machine charges for being woken. Who is told of nothing looks a
+  // thousand times a second.
+  const double most = 0.02 + load_of_sleeping() / 4;
   CAPTURE(most);
   CHECK(server_load < most);
   CHECK(client_load < most);

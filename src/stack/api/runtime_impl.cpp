@@ -265,7 +265,7 @@ void runtime_impl::rest(std::uint32_t turns, instant deadline) noexcept {
   // Bounded: a signal handler of another thread may call interrupt() right before this sleeps.
   constexpr duration longest = duration::milliseconds(100);
   const instant start = now();
-  pmd::pass_time(idle_mode_, start - turns_.last(),
+  pmd::pass_time(idle_mode_, start - turns_.last(), pmd::before_sleep,
                  [&] { turns_.wait(turns, std::min(deadline - start, longest)); });
 }
 

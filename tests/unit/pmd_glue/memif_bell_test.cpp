@@ -156,6 +156,20 @@ TEST_CASE("a link that is gone takes promises and debts with it") {
   CHECK_FALSE(e.a.promised());
 }
 
+TEST_CASE("a frame ends the promise, whether or not it was rung for") {
+  ends e;
+  REQUIRE(e.asks(e.a, e.b));
+  e.a.hear();
+  ends::look(e.a);
+  REQUIRE(e.a.promised());
+  e.b.reset();  // it has forgotten
+  rte_mbuf* frame = rte_pktmbuf_alloc(e.mbufs.get());
+  REQUIRE(e.a.on_received(std::span(&frame, 1)) == 1);
+  rte_pktmbuf_free(frame);
+  CHECK_FALSE(e.a.promised());
+  CHECK(e.asks(e.a, e.b));
+}
+
 TEST_CASE("a sleeper that has died is no harm") {
   ends e;
   std::optional<memif_bell> mortal(std::in_place, nd::mac_address{2, 0, 0, 0, 0, 3}, e.mbufs.get());
