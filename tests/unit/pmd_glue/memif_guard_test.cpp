@@ -4,7 +4,6 @@
 
 #include <catch2/catch.hpp>
 #include <optional>
-#include <thread>
 
 #include "unit/support/memif_ends.hpp"
 
@@ -30,9 +29,10 @@ struct guarded_link {
     return run_until([&] { a.may_poll(now), b.may_poll(now); },
                      [&] { return a.may_poll(now) && b.may_poll(now); });
   }
-  /// The driver has had time to see what it may.
-  bool linked_a_while_later() {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  /// The driver, which is awake within microseconds where it may be, has had its chance.
+  bool linked_a_while_later() const {
+    const instant start = machine_now();
+    run_until([] {}, [&] { return !server.linked() || machine_now() - start > ms * 10; });
     return server.linked();
   }
   /// In rounds, of which the driver may need some.

@@ -189,3 +189,30 @@ TEST_CASE("A memif server's lcores use what the client of now has, not what thos
     REQUIRE(run_until([&] { server.poll_all(); }, [&] { return server.sending() == 0; }));
   }
 }
+
+TEST_CASE("Lcores of a memif with one lane at an end have the pairs that the client counts",
+          "[memif]") {
+  const std::string at_client = GENERATE("auto", "off");
+  CAPTURE(at_client);
+  const memif_socket socket;
+  memif_end server(socket, "server", 2, {{"class_queues", at_client == "off" ? "auto" : "off"}});
+  memif_end client(socket, "client", 2, {{"class_queues", at_client}});
+  REQUIRE(run_until([&] { turn(server, client); },
+                    [&] { return server.sending() == 2 && client.sending() == 2; }));
+  for (auto [from, to] : {std::pair(&client, &server), std::pair(&server, &client)}) {
+    REQUIRE(from->send(1, true, 7));
+    memif_end::seen s;
+    REQUIRE(run_until([&] { s = to->poll(1); }, [&] { return !s.bulk.empty(); }));
+    CHECK(s.bulk == bytes{7});
+  }
+}
+
+TEST_CASE("A memif without a link takes frames and drops them", "[memif]") {
+  const memif_socket socket;
+  memif_end server(socket, "server", 2);
+  server.poll_all();
+  for (const unsigned lcore : {0u, 1u}) {
+    CHECK(server.send(lcore, false, 1));
+    CHECK(server.send(lcore, true, 1));
+  }
+}
