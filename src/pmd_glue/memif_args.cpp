@@ -39,6 +39,8 @@ void apply(memif_args& args, std::string_view key, std::string_view value) {
     } else if (says(value, "no")) {
       args.socket_abstract = false;
     }
+  } else if (key == "secret") {
+    args.secret = value;
   } else if (key == "id") {
     args.id = static_cast<std::uint32_t>(number(value));
   } else if (key == "bsize") {

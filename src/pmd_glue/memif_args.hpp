@@ -27,6 +27,8 @@ struct memif_args {
   std::uint16_t bsize = 2048;
   /// Slots of a ring, as a power of two.
   std::uint16_t rsize = 10;
+  /// What the other end must say too; empty: nothing.
+  std::string secret = {};
 
   bool leaves_a_file() const noexcept { return role == memif_role::server && !socket_abstract; }
 

@@ -4,22 +4,17 @@
 
 #include "pmd_glue/memif_guard.hpp"
 
-#include <poll.h>
 #include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -354,75 +349,26 @@ interrupt_pause::~interrupt_pause() {
 
 // --- memif_redial --------------------------------------------------------------------------------
 
-namespace {
-
-/// A 22.11 server whose greeting meets a closed socket panics (it closes a descriptor that the EAL
-/// still lists). Its guard lets it greet within round_interval_max.
-constexpr int greeting_patience_ms = 1'500;
-
-}  // namespace
-
-memif_redial::memif_redial(std::uint16_t port_id, memif_args args, duration patience,
-                           std::function<bool()> before_start)
-    : args_(std::move(args)),
+memif_redial::memif_redial(std::uint16_t port_id, memif_args args, unsigned pairs_wanted,
+                           duration patience, std::function<bool(unsigned)> before_start)
+    : inquiry_(args, pairs_wanted),
       before_start_(std::move(before_start)),
       patience_(patience),
-      port_id_(port_id) {}
+      port_id_(port_id),
+      is_client_(args.role == memif_role::client) {}
 
 void memif_redial::poll(instant now) noexcept {
-  if (args_.role != memif_role::client || now < next_try_) return;
-  if (socket_ < 0 && !dial()) {
-    next_try_ = now + ask_again;
-    return;
-  }
-  switch (listen()) {
-    case greeting::none_yet: next_try_ = now + duration::milliseconds(1); break;
-    case greeting::server_gone:
-      close_socket();
-      next_try_ = now + ask_again;
-      break;
-    case greeting::came:
-      close_socket();
-      next_try_ = now + (restart_port() ? patience_ : ask_again);
+  if (!is_client_ || now < next_try_) return;
+  switch (inquiry_.poll()) {
+    case memif_inquiry::answer::none_yet: next_try_ = now + look_again; break;
+    case memif_inquiry::answer::nobody_there: next_try_ = now + ask_again; break;
+    case memif_inquiry::answer::pairs:
+      next_try_ = now + (restart_port(inquiry_.pairs()) ? patience_ : ask_again);
       break;
   }
 }
 
-bool memif_redial::dial() noexcept {
-  sockaddr_un address{};
-  const std::size_t length = memif_address(args_, address);
-  if (length == 0) return false;
-  socket_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (socket_ < 0) return false;
-  if (::connect(socket_, reinterpret_cast<const sockaddr*>(&address),
-                static_cast<socklen_t>(length)) == 0) {
-    return true;
-  }
-  close_socket();
-  return false;
-}
-
-memif_redial::greeting memif_redial::listen() noexcept {
-  char message[256];
-  const ssize_t n = ::recv(socket_, message, sizeof(message), MSG_DONTWAIT);
-  if (n > 0) return greeting::came;
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return greeting::none_yet;
-  return greeting::server_gone;
-}
-
-void memif_redial::hang_up() noexcept {
-  if (socket_ < 0) return;
-  pollfd greeting{.fd = socket_, .events = POLLIN, .revents = 0};
-  (void)::poll(&greeting, 1, greeting_patience_ms);
-  close_socket();
-}
-
-void memif_redial::close_socket() noexcept {
-  if (socket_ >= 0) ::close(socket_);
-  socket_ = -1;
-}
-
-bool memif_redial::restart_port() noexcept {
+bool memif_redial::restart_port(unsigned pairs) noexcept {
   const interrupt_pause pause;
   if (!pause.held()) return false;
   rte_eth_link link{};
@@ -431,7 +377,7 @@ bool memif_redial::restart_port() noexcept {
   }
   // Stopping a stopped port is harmless, but ethdev logs it.
   if (port_is_started_ && rte_eth_dev_stop(port_id_) != 0) return false;
-  port_is_started_ = (!before_start_ || before_start_()) && rte_eth_dev_start(port_id_) == 0;
+  port_is_started_ = (!before_start_ || before_start_(pairs)) && rte_eth_dev_start(port_id_) == 0;
   return port_is_started_;
 }
 

@@ -25,6 +25,7 @@
 
 #include "base/time.hpp"
 #include "pmd_glue/memif_args.hpp"
+#include "pmd_glue/memif_inquiry.hpp"
 
 struct rte_intr_handle;
 
@@ -136,25 +137,28 @@ class interrupt_pause {
 };
 
 /// Connects a memif client, and connects it again when its server has gone and come back. The PMD
-/// tries once, in rte_eth_dev_start, and never again; and that connect() blocks for as long as the
-/// server's backlog is full, which with a hung server is for ever. So a non-blocking socket of our
-/// own asks first, and the port is started again only once the server has greeted it. The port must
-/// have its queues set up. It need not have been started: for a client whose server is not there
-/// yet, rte_eth_dev_start fails, and poll() does it when the server is.
+/// tries once, in rte_eth_dev_start, and never again; that connect() blocks for as long as the
+/// server's backlog is full, which with a hung server is for ever; and a server that is about to
+/// start, or has fewer queues, refuses, of which the PMD tells nobody. So a socket of our own asks
+/// first (memif_inquiry.hpp), and the port is started again only once the server has said how many
+/// pairs of queues it takes. The port must have its queues set up. It need not have been started:
+/// for a client whose server is not there yet, rte_eth_dev_start fails, and poll() does it when the
+/// server is.
 class memif_redial {
  public:
   static constexpr duration ask_again = duration::milliseconds(20);
+  /// For the next answer of a server that is there.
+  static constexpr duration look_again = duration::microseconds(100);
   /// For the PMD's handshake, about ten messages, which a server with another port under traffic
   /// answers at one a round.
   static constexpr duration handshake = duration::milliseconds(250);
 
-  /// `patience`: for the PMD's handshake. `before_start`: whether the port, which is stopped, may
-  /// be started. Nobody else polls it then: the link is down, and stays so while the interrupt
-  /// thread is held, so no guard lets its thread in.
-  memif_redial(std::uint16_t port_id, memif_args args, duration patience = handshake,
-               std::function<bool()> before_start = {});
-  /// May wait for the greeting of a connection just made: a server must not meet a closed socket.
-  ~memif_redial() { hang_up(); }
+  /// `patience`: for the PMD's handshake. `before_start`: told how many pairs the server takes, of
+  /// those wanted; returns whether the port, which is stopped, may be started. Nobody else polls it
+  /// then: the link is down, and stays so while the interrupt thread is held, so no guard lets its
+  /// thread in.
+  memif_redial(std::uint16_t port_id, memif_args args, unsigned pairs_wanted = 1,
+               duration patience = handshake, std::function<bool(unsigned)> before_start = {});
   memif_redial(const memif_redial&) = delete;
   memif_redial& operator=(const memif_redial&) = delete;
 
@@ -163,20 +167,14 @@ class memif_redial {
   void poll(instant now) noexcept;
 
  private:
-  enum class greeting { none_yet, came, server_gone };
+  bool restart_port(unsigned pairs) noexcept;
 
-  bool dial() noexcept;
-  greeting listen() noexcept;
-  void hang_up() noexcept;
-  void close_socket() noexcept;
-  bool restart_port() noexcept;
-
-  memif_args args_;
-  std::function<bool()> before_start_;
+  memif_inquiry inquiry_;
+  std::function<bool(unsigned)> before_start_;
   instant next_try_;
   duration patience_;
-  int socket_ = -1;
   std::uint16_t port_id_;
+  bool is_client_;
   bool port_is_started_ = false;
 };
 

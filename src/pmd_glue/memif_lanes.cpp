@@ -72,6 +72,7 @@ void memif_lanes::hear(memif_pairs other, bool settled, bool on_second) noexcept
     if (own_.lanes < 2) return;  // it knows of nothing else to agree on
     other = {1, 2};
   }
+  heard_ = true;
   if (role_ == memif_role::server) {
     queues_.receive = queues_.send = common(own_, other);
     queues_.stride = other.lanes;

@@ -17,6 +17,7 @@
 
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -36,6 +37,14 @@ struct memif_pairs {
 };
 inline constexpr unsigned memif_lcores_max = 16;
 inline constexpr unsigned memif_lanes_max = 2;
+
+/// A client's, of a server that takes so many pairs: first both lanes, then as many lcores as can
+/// have them.
+constexpr memif_pairs within(memif_pairs wanted, unsigned pairs) noexcept {
+  if (pairs < wanted.lanes) return {};
+  return {static_cast<std::uint8_t>(std::min<unsigned>(wanted.lcores, pairs / wanted.lanes)),
+          wanted.lanes};
+}
 
 /// What may be touched of a link, now.
 struct memif_queues {
@@ -58,6 +67,8 @@ class memif_lanes {
   void stop() noexcept { *this = memif_lanes(role_, mac_, pool_); }
 
   const memif_queues& queues() const noexcept { return queues_; }
+  /// The other end has said what it has.
+  bool heard() const noexcept { return heard_; }
 
   /// Takes words out of what was received on the first lcore's first or second pair; returns how
   /// many frames are left. Costs a look at each frame until both ends have agreed, or this one has
@@ -87,6 +98,7 @@ class memif_lanes {
   memif_pairs own_{};
   memif_queues queues_{};
   bool listens_ = false;  ///< words may come
+  bool heard_ = false;
   answer due_ = answer::none;
   unsigned tries_ = 0;
   instant next_try_ = instant::never();

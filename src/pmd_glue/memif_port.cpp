@@ -52,16 +52,15 @@ class memif_device {
                std::uint16_t mtu, rte_mempool* rx_pool, unsigned lcores)
       : mend_(arguments),
         device_(std::in_place, values, info, mtu, rx_pool, 1, false),
-        wanted_{.lanes = lanes_of(values)},
-        server_(arguments.role == memif_role::server) {
+        wanted_{.lanes = lanes_of(values)} {
     wanted_.lcores = lcores_that_fit(arguments, lcores, wanted_.lanes);
     own_ = wanted_;
-    if (!server_) return;  // a client is started by its redial
-    // With several lcores it takes any client, whatever that has, and learns how many to use.
-    if (wanted_.lcores > 1)
-      device_->set_up_pairs(memif_lcores_max * memif_lanes_max);
-    else if (wanted_.count() > 1)
-      device_->set_up_pairs(wanted_.count());
+    if (arguments.role == memif_role::client) return;  // started by its redial
+    // The driver refuses a client with more. One of several lcores has as many lanes as it likes;
+    // another kind of client as many pairs as rx_queues says.
+    const unsigned pairs = wanted_.lcores > 1 ? wanted_.lcores * memif_lanes_max
+                                              : std::max<unsigned>(wanted_.lanes, queue_count());
+    if (pairs > 1) device_->set_up_pairs(pairs);
     device_->start();
   }
   /// After all guards were released.
@@ -80,17 +79,11 @@ class memif_device {
   /// Of the link that there is.
   memif_pairs own() const noexcept { return own_; }
 
-  /// A server refuses a client with more pairs than it has: that one asks with all, with two as
-  /// older ends have, and with one. Twice with all: a server that is about to start refuses any.
-  bool set_up_try(unsigned number) {
-    std::vector<memif_pairs> tries{wanted_};
-    if (wanted_.lcores > 1) tries.push_back(wanted_);
-    if (wanted_.lcores > 1 && wanted_.lanes > 1) tries.push_back({1, wanted_.lanes});
-    if (wanted_.count() > 1) tries.push_back({1, 1});
-    const memif_pairs pairs = tries[number % tries.size()];
+  /// For a client, of a server that takes so many.
+  bool set_up(unsigned pairs) {
     try {
-      if (wanted_.count() > 1) device_->set_up_pairs(pairs.count());
-      own_ = pairs;
+      own_ = within(wanted_, pairs);
+      if (wanted_.count() > 1) device_->set_up_pairs(own_.count());
       return true;
     } catch (const std::system_error& error) {
       log(log_level::warning, error.what());
@@ -110,7 +103,6 @@ class memif_device {
   std::optional<ethdev_device> device_;
   memif_pairs wanted_;
   memif_pairs own_;  ///< changes only while the link is down and the interrupt thread is held
-  bool server_;
   alignas(64) std::atomic<link_queues> found_{};
 };
 
@@ -246,9 +238,10 @@ class first_memif_port final : public memif_port {
  public:
   first_memif_port(std::shared_ptr<memif_device> device, const memif_args& arguments)
       : memif_port(std::move(device), 0),
-        redial_(id_, arguments, handshake_of(device_->wanted()),
-                [this] { return device_->set_up_try(dials_++); }),
-        lanes_(arguments.role, device_->capabilities().mac, device_->rx_pool()) {}
+        redial_(id_, arguments, device_->wanted().count(), handshake_of(device_->wanted()),
+                [this](unsigned pairs) { return device_->set_up(pairs); }),
+        lanes_(arguments.role, device_->capabilities().mac, device_->rx_pool()),
+        is_server_(arguments.role == memif_role::server) {}
 
   std::size_t rx_burst(instant now, std::span<rte_mbuf*> frames) override {
     if (!may_poll_first(now)) return 0;
@@ -269,6 +262,8 @@ class first_memif_port final : public memif_port {
   }
   void tick(instant now) override {
     if (!pollable_) return;
+    if (now >= silent_at_) [[unlikely]]
+      tell_silence();
     auto [frame, on_second] = lanes_.next_word(now);
     if (frame == nullptr) return;
     send_word(on_second ? 1 : 0, frame);
@@ -277,6 +272,9 @@ class first_memif_port final : public memif_port {
   bool sends() const noexcept override { return true; }
 
  private:
+  /// A client of ours has said its last word by then.
+  static constexpr duration words_come_within = duration::seconds(1);
+
   /// The PMD's messages, four for the rings of each more lcore.
   static duration handshake_of(memif_pairs pairs) {
     return memif_redial::handshake + duration::milliseconds(100) * (pairs.lcores - 1);
@@ -292,13 +290,21 @@ class first_memif_port final : public memif_port {
   [[gnu::cold]] void on_link(instant now) {
     linked_ = guard_.link_up();
     link_ = guard_.link_number();
-    if (linked_) {
+    if (linked_)
       lanes_.start(now, device_->own());
-      dials_ = 0;
-    } else {
+    else
       lanes_.stop();
-    }
+    const bool expects = linked_ && is_server_ && device_->wanted().count() > 1;
+    silent_at_ = expects ? now + words_come_within : instant::never();
     share();
+  }
+  /// The driver does not tell a server how many pairs its client has.
+  [[gnu::cold]] void tell_silence() {
+    silent_at_ = instant::never();
+    if (lanes_.heard()) return;
+    log(log_level::notice, "ethdev port " + std::to_string(id_) +
+                               " (net_memif): the other end has one pair of queues, or is not "
+                               "libndstack: no other pair is polled (rx_queues)");
   }
   std::size_t without_words(std::span<rte_mbuf*> frames, bool on_second) {
     const std::size_t n = lanes_.on_received(frames, on_second);
@@ -325,9 +331,10 @@ class first_memif_port final : public memif_port {
 
   memif_redial redial_;
   memif_lanes lanes_;
-  unsigned dials_ = 0;  ///< since the link was there
   std::uint32_t link_ = 0;
   std::uint16_t next_queue_ = 0;
+  instant silent_at_ = instant::never();
+  bool is_server_;
   bool linked_ = false;
 };
 

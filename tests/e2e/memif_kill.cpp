@@ -1,8 +1,11 @@
 // One of two processes on a memif link is killed, again and again, at moments nobody chose. The
 // other must live, notice, and talk to the next one. Both roles take both parts.
 //
-//   memif_kill [kills] [--seed n] [--limit-ms n] [--unguarded] [--server-only | --client-only]
+//   memif_kill [kills] [--lcores n] [--seed n] [--limit-ms n] [--unguarded]
+//              [--server-only | --client-only]
 //
+// --lcores is how many threads poll at the survivor's end (1), each with queues of its own as the
+// library has them; those killed have as many, one less, and so on.
 // --limit-ms is how soon the survivor must notice (300): after memif_guard::silence, what is above
 // that is how long a busy machine lets the EAL's interrupt thread wait for a core.
 // --unguarded polls without memif_guard. It is there to show that this test can fail: the survivor
@@ -10,16 +13,12 @@
 // Needs neither root nor hugepages. Exit code 0 or 1.
 #include <fcntl.h>
 #include <poll.h>
-#include <rte_eal.h>
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -33,166 +32,21 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "memif_kill_end.hpp"
 #include "pmd_glue/memif_args.hpp"
-#include "pmd_glue/memif_guard.hpp"
 
 namespace {
 
 using nd::duration;
 using nd::instant;
-using nd::pmd::memif_args;
-using nd::pmd::memif_guard;
-using nd::pmd::memif_listener_mend;
-using nd::pmd::memif_redial;
+using nd::e2e::event_kind;
+using nd::e2e::kill_event;
 using nd::pmd::memif_role;
 
 instant clock_now() {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
   return instant(t.tv_sec * 1'000'000'000 + t.tv_nsec);
-}
-
-// --- a child: one end of the link ----------------------------------------------------------------
-
-enum class event_kind : std::uint8_t { ready, up, down };
-
-/// What a child tells its parent, one write (and so one whole read) each.
-struct event {
-  event_kind kind;
-  std::int64_t at_ns;
-  std::uint64_t packets_received;
-  double may_poll_ns;
-};
-
-constexpr std::uint16_t burst = 32;
-constexpr std::uint16_t frame_bytes = 1400;
-
-class node {
- public:
-  node(std::uint16_t port, memif_args args, bool guarded, int report_fd)
-      : guard_(port),
-        redial_(port, args),
-        role_(args.role),
-        port_(port),
-        guarded_(guarded),
-        report_fd_(report_fd) {}
-
-  int run() {
-    if (!set_up()) return 1;
-    report(event_kind::ready, clock_now());
-    for (;;) {
-      const instant now = clock_now();
-      const bool may_poll = guarded_ ? guard_.may_poll(now) : port_has_link();
-      note_link(guarded_ ? guard_.link_up() : may_poll, now);
-      if (may_poll) {
-        turn(now);
-      } else if (!link_) {
-        redial_.poll(now);
-      }
-    }
-  }
-
- private:
-  bool set_up() {
-    pool_ = rte_pktmbuf_pool_create("frames", 8191, 128, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
-    if (pool_ == nullptr) return false;
-    const rte_eth_conf conf{};
-    if (rte_eth_dev_configure(port_, 1, 1, &conf) != 0) return false;
-    if (rte_eth_rx_queue_setup(port_, 0, 1024, 0, nullptr, pool_) != 0) return false;
-    if (rte_eth_tx_queue_setup(port_, 0, 1024, 0, nullptr) != 0) return false;
-    // A client's start fails without its server; redial_ starts it when the server is there.
-    return role_ == memif_role::client || rte_eth_dev_start(port_) == 0;
-  }
-
-  void turn(instant now) {
-    std::array<rte_mbuf*, burst> frames;
-    const std::uint16_t n = rte_eth_rx_burst(port_, 0, frames.data(), burst);
-    if (n > 0) guard_.received(now);
-    received_ += n;
-    if (role_ == memif_role::server) {
-      send(frames.data(), n);
-      return;
-    }
-    rte_pktmbuf_free_bulk(frames.data(), n);
-    if (rte_pktmbuf_alloc_bulk(pool_, frames.data(), burst) != 0) return;
-    for (rte_mbuf* frame : frames) std::memset(rte_pktmbuf_append(frame, frame_bytes), 1, 64);
-    send(frames.data(), burst);
-  }
-
-  void send(rte_mbuf** frames, std::uint16_t n) {
-    if (n == 0) return;
-    const std::uint16_t sent = rte_eth_tx_burst(port_, 0, frames, n);
-    rte_pktmbuf_free_bulk(frames + sent, static_cast<unsigned>(n - sent));
-  }
-
-  bool port_has_link() const {
-    rte_eth_link link{};
-    return rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-  }
-
-  void note_link(bool up, instant now) {
-    if (up == link_) return;
-    link_ = up;
-    if (up) {
-      received_ = 0;
-      if (guarded_ && may_poll_ns_ == 0) measure();
-    }
-    report(up ? event_kind::up : event_kind::down, now);
-  }
-
-  /// What a poll pays in the steady state. Some 10 ms of it are silence, so few rounds are in it.
-  void measure() {
-    constexpr int calls = 2'000'000;
-    const instant start = clock_now();
-    int allowed = 0;
-    for (int i = 0; i < calls; ++i) allowed += guard_.may_poll(start) ? 1 : 0;
-    const duration spent = clock_now() - start;
-    if (allowed == calls) may_poll_ns_ = static_cast<double>(spent.ns()) / calls;
-  }
-
-  void report(event_kind kind, instant now) {
-    const event e{kind, now.ns(), received_, may_poll_ns_};
-    if (write(report_fd_, &e, sizeof(e)) != sizeof(e)) std::_Exit(1);
-  }
-
-  memif_guard guard_;
-  memif_redial redial_;
-  memif_role role_;
-  std::uint16_t port_;
-  bool guarded_;
-  int report_fd_;
-  rte_mempool* pool_ = nullptr;
-  std::uint64_t received_ = 0;
-  double may_poll_ns_ = 0;
-  bool link_ = false;
-};
-
-int child_main(const std::string& vdev, const std::string& prefix, const std::string& core,
-               bool guarded, int report_fd) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::vector<std::string> words{"memif_kill",
-                                 "-l",
-                                 core,
-                                 "--no-huge",
-                                 "-m",
-                                 "256",
-                                 "--no-pci",
-                                 "--no-telemetry",
-                                 "--file-prefix",
-                                 prefix,
-                                 "--log-level=lib.eal:warning",
-                                 "--log-level=pmd.net.memif:error",
-                                 "--vdev=" + vdev};
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  nd::pmd::prepare_memif_servers({argv.data(), argv.size()});
-  if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) return 1;
-  const std::optional<memif_args> args = nd::pmd::parse_memif_vdev(vdev);
-  std::uint16_t port = 0;
-  if (!args || rte_eth_dev_get_port_by_name(args->name.c_str(), &port) != 0) return 1;
-  std::optional<memif_listener_mend> mend;
-  if (guarded) mend.emplace(*args);
-  return node(port, *args, guarded, report_fd).run();
 }
 
 // --- the parent ----------------------------------------------------------------------------------
@@ -203,6 +57,7 @@ struct options {
   int kills = 20;
   duration detect_limit = duration::milliseconds(300);
   std::uint64_t seed = 1;
+  unsigned lcores = 1;
   bool guarded = true;
   bool server_survives = true;
   bool client_survives = true;
@@ -210,12 +65,13 @@ struct options {
 
 class child {
  public:
-  child(memif_role role, const std::string& directory, const std::string& tag, bool guarded) {
+  child(memif_role role, unsigned lcores, const std::string& directory, const std::string& tag,
+        bool guarded) {
     const bool server = role == memif_role::server;
     const std::string vdev = std::string("net_memif0,socket-abstract=no,role=") +
                              (server ? "server" : "client") + ",socket=" + directory +
                              "/memif.sock";
-    const std::string core = !server && sysconf(_SC_NPROCESSORS_ONLN) > 1 ? "1" : "0";
+    const std::string count = std::to_string(lcores);
     const std::string prefix = tag + (server ? "s" : "c");
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0) std::abort();
@@ -223,7 +79,7 @@ class child {
     pid_ = fork();
     if (pid_ == 0) {
       fcntl(fds[1], F_SETFD, 0);
-      execl("/proc/self/exe", "memif_kill", "--child", vdev.c_str(), prefix.c_str(), core.c_str(),
+      execl("/proc/self/exe", "memif_kill", "--child", vdev.c_str(), prefix.c_str(), count.c_str(),
             guarded ? "guarded" : "unguarded", fd.c_str(), nullptr);
       std::_Exit(127);
     }
@@ -264,7 +120,7 @@ class child {
   void pump(duration patience) {
     pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
     poll(&readable, 1, static_cast<int>(patience.ns() / 1'000'000));
-    event e{};
+    kill_event e{};
     while (read(fd_, &e, sizeof(e)) == sizeof(e)) {
       last_ = e;
       if (e.kind == event_kind::ready) ready_ = true;
@@ -284,12 +140,12 @@ class child {
 
   bool ready() const { return ready_; }
   bool up() const { return up_; }
-  const event& last() const { return last_; }
+  const kill_event& last() const { return last_; }
 
  private:
   pid_t pid_ = -1;
   int fd_ = -1;
-  event last_{};
+  kill_event last_{};
   bool ready_ = false;
   bool up_ = false;
 };
@@ -311,10 +167,9 @@ bool survive(memif_role survivor_role, const options& opt, const std::string& di
   const auto below = [&](std::int64_t n) {
     return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
   };
-  const auto is_up = [](const child& c) { return c.up(); };
   const auto is_down = [](const child& c) { return !c.up(); };
 
-  child survivor(survivor_role, directory, tag, opt.guarded);
+  child survivor(survivor_role, opt.lcores, directory, tag, opt.guarded);
   if (!survivor.wait_for([](const child& c) { return c.ready(); }, connect_limit)) {
     return fail("the survivor did not start", 0);
   }
@@ -322,7 +177,10 @@ bool survive(memif_role survivor_role, const options& opt, const std::string& di
   double may_poll_ns = 0;
   std::uint64_t packets = 0;
   for (int kills = 0; kills < opt.kills; ++kills) {
-    child victim(victim_role, directory, tag, opt.guarded);
+    // Of several lcores it has all, one less, and so on: queues that the last one had are gone.
+    const unsigned victims = opt.lcores - static_cast<unsigned>(kills) % opt.lcores;
+    const auto is_up = [victims](const child& c) { return c.up() && c.last().lcores == victims; };
+    child victim(victim_role, victims, directory, tag, opt.guarded);
     // One in four dies while it connects, the others under traffic.
     const bool while_connecting = kills % 4 == 3;
     if (while_connecting) {
@@ -363,10 +221,12 @@ bool survive(memif_role survivor_role, const options& opt, const std::string& di
   sleep_for(duration::milliseconds(50));
   if (!survivor.alive()) return fail("the survivor died of its peer's death", opt.kills);
   std::printf(
-      "memif_kill: the %s survived %d kills; link down after %.1f ms at most; %llu packets; "
+      "memif_kill: the %s with %u lcore%s survived %d kills; link down after %.1f ms at most; %llu "
+      "packets; "
       "may_poll %.1f ns\n",
-      server ? "server" : "client", opt.kills, static_cast<double>(slowest.ns()) / 1e6,
-      static_cast<unsigned long long>(packets), may_poll_ns);
+      server ? "server" : "client", opt.lcores, opt.lcores == 1 ? "" : "s", opt.kills,
+      static_cast<double>(slowest.ns()) / 1e6, static_cast<unsigned long long>(packets),
+      may_poll_ns);
   std::fflush(stdout);
   return true;
 }
@@ -395,14 +255,16 @@ std::optional<options> parse(std::span<char* const> argv) {
       opt.server_survives = false;
     } else if (arg == "--limit-ms" && i + 1 < argv.size()) {
       opt.detect_limit = duration::milliseconds(std::atoi(argv[++i]));
+    } else if (arg == "--lcores" && i + 1 < argv.size()) {
+      opt.lcores = static_cast<unsigned>(std::clamp(std::atoi(argv[++i]), 1, 16));
     } else if (arg == "--seed" && i + 1 < argv.size()) {
       opt.seed = std::strtoull(argv[++i], nullptr, 10);
     } else if (const int kills = std::atoi(argv[i]); kills > 0) {
       opt.kills = kills;
     } else {
       std::fprintf(stderr,
-                   "memif_kill: unknown argument '%s'; usage: memif_kill [kills] [--seed n] "
-                   "[--limit-ms n] [--unguarded] [--server-only | --client-only]\n",
+                   "memif_kill: unknown argument '%s'; usage: memif_kill [kills] [--lcores n] "
+                   "[--seed n] [--limit-ms n] [--unguarded] [--server-only | --client-only]\n",
                    argv[i]);
       return std::nullopt;
     }
@@ -437,8 +299,11 @@ int parent_main(const options& opt) {
 int main(int argc, char** argv) {
   const std::span<char* const> args(argv, static_cast<std::size_t>(argc));
   if (args.size() == 7 && std::string_view(args[1]) == "--child") {
-    return child_main(args[2], args[3], args[4], std::string_view(args[5]) == "guarded",
-                      std::atoi(args[6]));
+    return nd::e2e::run_kill_end({.vdev = args[2],
+                                  .file_prefix = args[3],
+                                  .lcores = static_cast<unsigned>(std::atoi(args[4])),
+                                  .guarded = std::string_view(args[5]) == "guarded",
+                                  .report_fd = std::atoi(args[6])});
   }
   const std::optional<options> opt = parse(args);
   return opt ? parent_main(*opt) : 1;

@@ -2,7 +2,9 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "memif_pair.hpp"
 
@@ -28,6 +30,12 @@ nlohmann::json run(const words& client_options, const words& nd_options,
   server.signal(SIGINT);
   check_end(server, 0, pair.file("server.err"));
   return nlohmann::json::parse(read_file(pair.file("client.json")));
+}
+
+/// With what else there is to know, on stderr.
+words with_news(words command) {
+  command.insert(std::ranges::find(command, "--"), {"--log-level", "nd:info"});
+  return command;
 }
 
 }  // namespace
@@ -144,10 +152,6 @@ TEST_CASE("several io lcores, as many at both ends and not") {
   const std::string server_lcores = GENERATE("1,2", "1-3");
   const std::string mode = GENERATE("rr", "crr", "stream");
   CAPTURE(server_lcores, mode);
-  const auto with_news = [](words command) {
-    command.insert(std::ranges::find(command, "--"), {"--log-level", "nd:info"});
-    return command;
-  };
   process server(
       with_news(pair.command("ND_ECHO", true,
                              {"--server", "--io-lcores", server_lcores, "--verify", "--json", "-"},
@@ -173,6 +177,35 @@ TEST_CASE("several io lcores, as many at both ends and not") {
   const bool change_lcores = server_lcores == "1-3" || j["counters"]["records_forwarded"] > 0;
   CHECK((served["counters"]["packets_handed"] > 0) == change_lcores);
   CHECK(j["counters"]["peers_lost"] == 0);
+}
+
+TEST_CASE("a client of two io lcores connects at once to a server of one") {
+  using clock = std::chrono::steady_clock;
+  const std::string lcores = "0@(0-1),1@(0-1),2@(0-1)";
+  // What a whole run takes; the server is there when it begins.
+  const auto run_of = [&](const std::string& client_lcores) {
+    const memif_pair pair;
+    process server(with_news(pair.command("ND_ECHO", true, {"--server", "--io-lcores", "1"},
+                                          "0@(0-1),1@(0-1)")),
+                   {.err = pair.file("server.err")});
+    REQUIRE(wait_for_text(pair.file("server.err"), "channels and sockets"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // its device is started
+    const clock::time_point start = clock::now();
+    process client(pair.command("ND_ECHO", false,
+                                {"--client", memif_pair::address(true), "--io-lcores",
+                                 client_lcores, "--duration", "1ms", "--warmup", "0"},
+                                lcores),
+                   {.err = pair.file("client.err")});
+    check_end(client, 0, pair.file("client.err"));
+    const clock::duration took = clock::now() - start;
+    server.signal(SIGINT);
+    check_end(server, 0, pair.file("server.err"));
+    return took;
+  };
+  const auto least = [&](const std::string& client_lcores) {
+    return std::min({run_of(client_lcores), run_of(client_lcores), run_of(client_lcores)});
+  };
+  CHECK(least("1,2") < least("1") + std::chrono::milliseconds(100));
 }
 
 TEST_CASE("lcores that cannot copy are refused") {

@@ -91,7 +91,8 @@ TEST_CASE("every key that matters to us is read", "[memif_args]") {
                             .socket_abstract = false,
                             .id = 7,
                             .bsize = 9216,
-                            .rsize = 11});
+                            .rsize = 11,
+                            .secret = "s=t"});
   CHECK(args->leaves_a_file());
 }
 

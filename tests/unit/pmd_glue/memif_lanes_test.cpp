@@ -117,6 +117,19 @@ TEST_CASE("Two ends of a memif use the pairs that both have, whatever words are 
   CHECK(m.server.queues() == memif_queues{});
 }
 
+TEST_CASE("A memif client makes of a server's pairs both lanes first, then lcores") {
+  const auto [wanted, pairs, makes] =
+      GENERATE(table<memif_pairs, unsigned, memif_pairs>({{{4, 2}, 8, {4, 2}},
+                                                          {{4, 2}, 7, {3, 2}},
+                                                          {{4, 2}, 2, {1, 2}},
+                                                          {{4, 2}, 1, {1, 1}},
+                                                          {{3, 1}, 6, {3, 1}},
+                                                          {{3, 1}, 2, {2, 1}},
+                                                          {{1, 1}, 1, {1, 1}}}));
+  CAPTURE(wanted.lcores, wanted.lanes, pairs);
+  CHECK(within(wanted, pairs) == makes);
+}
+
 TEST_CASE("With one pair of queues at an end of a memif nobody touches a second one") {
   const auto [c, s] = GENERATE(table<memif_pairs, memif_pairs>(
       {{{1, 1}, {1, 2}}, {{1, 2}, {1, 1}}, {{1, 1}, {1, 1}}, {{1, 1}, {3, 2}}, {{4, 2}, {1, 1}}}));
