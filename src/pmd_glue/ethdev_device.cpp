@@ -8,6 +8,7 @@
 #include <numeric>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "nd/error.hpp"
 #include "pmd_glue/log.hpp"
@@ -23,6 +24,13 @@ void check(std::uint16_t id, const char* what, int result) {
   if (result < 0) refuse(device_error(id, what, result));
 }
 
+/// What queues leave of the pool.
+constexpr std::size_t mbufs_left = 512;
+
+std::size_t mbufs_held(const settings& values, std::size_t queues) noexcept {
+  return queues * static_cast<std::size_t>(values.rx_descriptors);
+}
+
 std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
                            const rte_mempool* rx_pool, unsigned ports) {
   const std::size_t wanted = ports > 1 ? ports : static_cast<std::size_t>(values.rx_queues);
@@ -32,12 +40,11 @@ std::size_t receive_queues(const settings& values, const rte_eth_dev_info& info,
   if (wanted > info.max_rx_queues)
     refuse_queues("ethdev port " + std::to_string(values.port) + " has " +
                   std::to_string(info.max_rx_queues));
-  const std::size_t held = wanted * static_cast<std::size_t>(values.rx_descriptors);
-  constexpr std::size_t left = 512;
-  if (wanted > 1 && held + left > rx_pool->size)
+  const std::size_t held = mbufs_held(values, wanted);
+  if (wanted > 1 && held + mbufs_left > rx_pool->size)
     refuse_queues("their descriptors hold " + std::to_string(held) + " mbufs of " +
                   std::to_string(rx_pool->size) + ", which leaves fewer than " +
-                  std::to_string(left) + ": lower rx_descriptors, or set rx_mbufs higher");
+                  std::to_string(mbufs_left) + ": lower rx_descriptors, or set rx_mbufs higher");
   return wanted;
 }
 
@@ -82,11 +89,12 @@ rte_eth_dev_info device_info(std::uint16_t id) {
 
 ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& info,
                              std::uint16_t mtu, rte_mempool* rx_pool, unsigned ports,
-                             bool second_lane)
+                             class_queues urgent, bool shared)
     : id_(static_cast<std::uint16_t>(values.port)),
       rx_pool_(rx_pool),
       ports_(static_cast<std::uint16_t>(ports)),
-      sharing_(values, info, shares_with_kernel(info)) {
+      sharing_(values, info, shared),
+      urgent_(urgent) {
   target_.queues.resize(receive_queues(values, info, rx_pool, ports));
   std::iota(target_.queues.begin(), target_.queues.end(), std::uint16_t{0});
   target_.rss_types = rss_types_of(values, info);
@@ -117,14 +125,11 @@ ethdev_device::ethdev_device(const settings& values, const rte_eth_dev_info& inf
     conf.rxmode.mtu = mtu;
   rx_descriptors_ = static_cast<std::uint16_t>(values.rx_descriptors);
   tx_descriptors_ = static_cast<std::uint16_t>(values.tx_descriptors);
-  second_lane_ = second_lane;
+  if (urgent_.tos != 0)
+    urgent_.rx = urgent_.rx && sharing_.isolated() &&
+                 mbufs_held(values, 2 * std::size_t{ports_}) + mbufs_left <= rx_pool->size;
   conf.intr_conf.rxq = wants_interrupts(values, info) ? 1 : 0;
-  try {
-    set_up_queues();
-  } catch (const std::system_error&) {
-    if (conf.intr_conf.rxq == 0) throw;
-    forgo_interrupts();
-  }
+  set_up_what_it_takes();
   rte_ether_addr mac{};
   check(id_, "rte_eth_macaddr_get", rte_eth_macaddr_get(id_, &mac));
   std::ranges::copy(mac.addr_bytes, capabilities_.mac.begin());
@@ -139,11 +144,10 @@ ethdev_device::~ethdev_device() {
   rte_eth_dev_close(id_);
 }
 
-/// The second lane has the queues behind the others.
+/// The latency class has the queues behind the others.
 void ethdev_device::set_up_queues() {
-  const auto more = static_cast<std::uint16_t>(second_lane_ ? 1 : 0);
-  set_up_queues(static_cast<std::uint16_t>(queue_count() + more),
-                static_cast<std::uint16_t>(ports_ + more));
+  set_up_queues(static_cast<std::uint16_t>(queue_count() + (urgent_.rx ? ports_ : 0)),
+                static_cast<std::uint16_t>(ports_ + (urgent_.tx ? ports_ : 0)));
 }
 
 void ethdev_device::set_up_pairs(unsigned pairs) {
@@ -165,37 +169,76 @@ void ethdev_device::set_up_queues(std::uint16_t receiving, std::uint16_t sending
 }
 
 void ethdev_device::start() {
-  if (configuration_.intr_conf.rxq != 0)
-    start_with_interrupts();
-  else
-    check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
-  sharing_.install(target_);
+  start_what_it_takes();
+  if (!sharing_.install(target_, latency_target())) {
+    check(id_, "rte_eth_dev_stop", rte_eth_dev_stop(id_));
+    sharing_.leave_isolated_mode();
+    // Without rules frames would come to any of the queues.
+    if (std::exchange(urgent_.rx, false)) set_up_what_it_takes();
+    start_what_it_takes();
+  }
+  if (configuration_.intr_conf.rxq != 0) open_interrupts();
   if (interrupts_.empty() || sharing_.arp_fd() < 0) return;
   if (!interrupts_[0]->add(sharing_.arp_fd())) interrupts_[0].reset();
 }
 
-void ethdev_device::start_with_interrupts() {
-  if (rte_eth_dev_start(id_) != 0) {
-    forgo_interrupts();
-    return check(id_, "rte_eth_dev_start", rte_eth_dev_start(id_));
+void ethdev_device::set_up_what_it_takes() {
+  for (;;) {
+    try {
+      return set_up_queues();
+    } catch (const std::system_error&) {
+      if (!forgo_one()) throw;
+    }
   }
+}
+
+void ethdev_device::start_what_it_takes() {
+  int result = rte_eth_dev_start(id_);
+  while (result != 0 && forgo_one()) {
+    set_up_what_it_takes();
+    result = rte_eth_dev_start(id_);
+  }
+  check(id_, "rte_eth_dev_start", result);
+}
+
+/// Something that it need not have, when the device has refused to work with it. False: there is
+/// nothing left.
+bool ethdev_device::forgo_one() {
+  if (urgent_.tx || urgent_.rx) {
+    urgent_ = {};
+    return true;
+  }
+  if (configuration_.intr_conf.rxq == 0) return false;
+  tell_no_interrupts();
+  configuration_.intr_conf.rxq = 0;
+  return true;
+}
+
+class_target ethdev_device::latency_target() const {
+  class_target out{.queues = {}, .tos = urgent_.tos};
+  if (urgent_.rx && urgent_.tos != 0)
+    for (std::uint16_t i = 0; i < ports_; ++i)
+      out.queues.push_back(static_cast<std::uint16_t>(queue_count() + i));
+  return out;
+}
+
+/// A port's, for receiving.
+std::vector<std::uint16_t> ethdev_device::queues_of(std::uint16_t port) const {
+  std::vector<std::uint16_t> out = target_.queues;
+  if (ports_ > 1) out = {port};
+  if (receives_urgent()) out.push_back(static_cast<std::uint16_t>(queue_count() + port));
+  return out;
+}
+
+void ethdev_device::open_interrupts() {
   for (std::uint16_t i = 0; i < ports_; ++i) {
-    const queue_range all{0, queue_count()};
-    const queue_range own{i, static_cast<std::uint16_t>(i + 1)};
-    auto opened = rx_interrupts::open(id_, ports_ > 1 ? own : all, interrupt_calls_);
+    auto opened = rx_interrupts::open(id_, queues_of(i), interrupt_calls_);
     if (opened == nullptr) break;
     interrupts_.push_back(std::move(opened));
   }
   if (interrupts_.size() == ports_) return;
   interrupts_.clear();  // it stays started: its link would go down for nothing
   tell_no_interrupts();
-}
-
-/// While the device is stopped.
-void ethdev_device::forgo_interrupts() {
-  tell_no_interrupts();
-  configuration_.intr_conf.rxq = 0;
-  set_up_queues();
 }
 
 void ethdev_device::tell_no_interrupts() const {

@@ -15,6 +15,7 @@
 
 #include "base/port.hpp"
 #include "base/settings.hpp"
+#include "pmd_glue/class_queues.hpp"
 #include "pmd_glue/rss_steering.hpp"
 #include "pmd_glue/rx_interrupts.hpp"
 #include "pmd_glue/steering.hpp"
@@ -28,10 +29,15 @@ std::string device_error(std::uint16_t id, const std::string& what, int error);
 
 class ethdev_device {
  public:
-  /// For one port, which polls all receive queues, or for several with a pair of queues each.
-  /// Throws std::system_error(errc::no_device, errc::bad_option).
+  /// For one port, which polls all receive queues, or for several with a pair of queues each. What
+  /// it cannot have of `urgent` is left out. Throws std::system_error(errc::no_device,
+  /// errc::bad_option).
   ethdev_device(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
-                rte_mempool* rx_pool, unsigned ports, bool second_lane);
+                rte_mempool* rx_pool, unsigned ports, class_queues urgent = {})
+      : ethdev_device(values, info, mtu, rx_pool, ports, urgent, shares_with_kernel(info)) {}
+  /// `shared`: the kernel has the NIC too.
+  ethdev_device(const settings& values, const rte_eth_dev_info& info, std::uint16_t mtu,
+                rte_mempool* rx_pool, unsigned ports, class_queues urgent, bool shared);
   ~ethdev_device();
   ethdev_device(const ethdev_device&) = delete;
   ethdev_device& operator=(const ethdev_device&) = delete;
@@ -44,8 +50,13 @@ class ethdev_device {
   std::uint16_t id() const noexcept { return id_; }
   rte_mempool* rx_pool() const noexcept { return rx_pool_; }
   std::uint16_t ports() const noexcept { return ports_; }
-  bool has_second_lane() const noexcept { return second_lane_; }
-  /// For receiving, without the second lane's.
+  /// After start(): whether the latency class has queues of its own, one for each port, behind the
+  /// others.
+  bool sends_urgent() const noexcept { return urgent_.tx; }
+  bool receives_urgent() const noexcept {
+    return urgent_.rx && (urgent_.tos == 0 || sharing_.separates_classes());
+  }
+  /// For receiving, without the latency class's.
   std::uint16_t queue_count() const noexcept {
     return static_cast<std::uint16_t>(target_.queues.size());
   }
@@ -67,8 +78,12 @@ class ethdev_device {
  private:
   void set_up_queues();
   void set_up_queues(std::uint16_t receiving, std::uint16_t sending);
-  void start_with_interrupts();
-  void forgo_interrupts();
+  void set_up_what_it_takes();
+  void start_what_it_takes();
+  bool forgo_one();
+  class_target latency_target() const;
+  std::vector<std::uint16_t> queues_of(std::uint16_t port) const;
+  void open_interrupts();
   void tell_no_interrupts() const;
 
   std::uint16_t id_;
@@ -79,7 +94,7 @@ class ethdev_device {
   rte_eth_conf configuration_{};
   std::uint16_t rx_descriptors_ = 0;
   std::uint16_t tx_descriptors_ = 0;
-  bool second_lane_ = false;
+  class_queues urgent_;
   port_capabilities capabilities_;
   std::mutex interrupt_calls_;
   std::vector<std::unique_ptr<rx_interrupts>> interrupts_;  ///< of each port

@@ -26,12 +26,8 @@ namespace {
   throw std::system_error(make_error_code(errc::no_device), message);
 }
 
-/// With several queues by RSS, which are the same to all traffic, there are no lanes.
-bool wants_second_lane(const settings& values) noexcept {
-  return values.class_queues == "auto" && values.rx_queues == 1;
-}
-
-/// One pair of queues of a device, or all that it receives from and the first one for sending.
+/// One pair of queues of a device, or all that it receives from and the first one for sending; and
+/// what the latency class has of its own.
 class ethdev_port : public port {
  public:
   ethdev_port(std::shared_ptr<ethdev_device> device, std::uint16_t index)
@@ -41,6 +37,10 @@ class ethdev_port : public port {
         end_queue_(
             static_cast<std::uint16_t>(device_->ports() > 1 ? index + 1 : device_->queue_count())),
         next_queue_(index),
+        urgent_tx_(
+            static_cast<std::uint16_t>(device_->sends_urgent() ? device_->ports() + index : index)),
+        urgent_rx_(static_cast<std::uint16_t>(device_->queue_count() + index)),
+        receives_urgent_(device_->receives_urgent()),
         capabilities_(device_->capabilities()) {}
 
   const port_capabilities& capabilities() const noexcept override { return capabilities_; }
@@ -55,16 +55,16 @@ class ethdev_port : public port {
     return index_ > 0 ? n : n + device_->receive_arp(now, frames.subspan(n));
   }
   std::size_t rx_urgent(instant, std::span<rte_mbuf*> frames) override {
-    if (!device_->has_second_lane()) return 0;
-    return rte_eth_rx_burst(id_, end_queue_, frames.data(),
+    if (!receives_urgent_) return 0;
+    return rte_eth_rx_burst(id_, urgent_rx_, frames.data(),
                             static_cast<std::uint16_t>(frames.size()));
   }
   std::size_t tx_burst(instant, std::span<rte_mbuf*> frames) override {
     return capabilities_.tx_udp_checksum ? prepare_and_send(frames, index_) : send(frames, index_);
   }
   std::size_t tx_urgent(instant, std::span<rte_mbuf*> frames) override {
-    const std::uint16_t queue = device_->has_second_lane() ? 1 : index_;
-    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, queue) : send(frames, queue);
+    return capabilities_.tx_udp_checksum ? prepare_and_send(frames, urgent_tx_)
+                                         : send(frames, urgent_tx_);
   }
   void tick(instant) override {}
   bool link_up() const noexcept override { return device_->link_up(); }
@@ -105,6 +105,9 @@ class ethdev_port : public port {
   std::uint16_t index_;       ///< of the first queue, and the one for sending
   std::uint16_t end_queue_;   ///< behind the last that it receives from
   std::uint16_t next_queue_;  ///< of the next rx_burst
+  std::uint16_t urgent_tx_;   ///< where the latency class has none of its own: index_
+  std::uint16_t urgent_rx_;
+  bool receives_urgent_;  ///< from urgent_rx_
   port_capabilities capabilities_;
   std::uint64_t tx_refused_ = 0;
 };
@@ -141,6 +144,12 @@ class ring_port final : public ethdev_port {
 
   rte_mempool* rx_pool_;
 };
+
+std::string own_queues_text(const ethdev_device& device) {
+  if (device.receives_urgent())
+    return device.sends_urgent() ? "to send and to receive" : "to receive";
+  return device.sends_urgent() ? "to send" : "none";
+}
 
 std::shared_ptr<ethdev_device> started(std::shared_ptr<ethdev_device> device) {
   device->start();
@@ -194,6 +203,9 @@ std::uint16_t port_mtu(const settings& values) {
 
 namespace {
 
+/// Whatever it is, the latency class is told by it.
+constexpr std::uint8_t any_tos = 0xff;
+
 /// What rte_eth_dev_adjust_nb_rx_tx_desc() will make of a setting, or a little more.
 unsigned descriptors_at_most(std::int64_t wanted, const rte_eth_desc_lim& limit) {
   const unsigned most = limit.nb_max == 0 ? unsigned{UINT16_MAX} : limit.nb_max;
@@ -213,10 +225,11 @@ rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu, unsi
   const auto kernel = kernel_device_of(info);
   if (memif_of(info)) ports = 1;  // it copies into and out of its rings
   if (!kernel) {
+    const unsigned own = class_queues_of_nic(values, info, ports, any_tos).rx ? ports : 0;
     // net_vmxnet3 fills two rings, the second for what doesn't fit the first one's buffers.
     const unsigned rings = std::string_view(info.driver_name) == "net_vmxnet3" ? 2 : 1;
     const unsigned held = descriptors_at_most(values.rx_descriptors, info.rx_desc_lim) * rings *
-                          (ports > 1 ? ports : static_cast<unsigned>(values.rx_queues));
+                          (own + (ports > 1 ? ports : static_cast<unsigned>(values.rx_queues)));
     return {.data_room = rx_data_room(mtu),
             .reserved = std::max(held, standard_descriptors) - standard_descriptors};
   }
@@ -234,8 +247,9 @@ int port_node(const settings& values) noexcept {
 
 unsigned port_tx_held(const settings& values, unsigned ports) {
   const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
+  const unsigned queues = class_queues_of_nic(values, info, ports, any_tos).tx ? 2 * ports : ports;
   return descriptors_at_most(values.tx_descriptors, info.tx_desc_lim) *
-         (memif_of(info) ? 1 : ports);
+         (memif_of(info) ? 1 : queues);
 }
 
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool) {
@@ -244,7 +258,8 @@ std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_m
 
 std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint16_t mtu,
                                               rte_mempool* rx_pool, unsigned lcores,
-                                              std::optional<rss_facts>* rss) {
+                                              std::optional<rss_facts>* rss,
+                                              std::uint8_t latency_tos) {
   if (rss != nullptr) rss->reset();
   const rte_eth_dev_info info = device_info(static_cast<std::uint16_t>(values.port));
   std::vector<std::unique_ptr<port>> out;
@@ -261,10 +276,10 @@ std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint1
   if (const auto memif = memif_of(info)) {
     out = open_memif_ports(values, info, *memif, mtu, rx_pool, lcores);
   } else if (std::string_view(info.driver_name) == "net_ring") {
-    const bool lane =
-        wants_second_lane(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1;
-    out.push_back(std::make_unique<ring_port>(
-        started(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, 1, lane))));
+    const bool own =
+        wants_class_queues(values) && std::min(info.max_rx_queues, info.max_tx_queues) > 1;
+    out.push_back(std::make_unique<ring_port>(started(std::make_shared<ethdev_device>(
+        values, info, mtu, rx_pool, 1, class_queues{.tx = own, .rx = own}))));
   } else if (const auto kernel = kernel_device_of(info);
              kernel && kernel->made_by == kernel_device::driver::af_xdp) {
     if (rx_pool->nb_mem_chunks != 1)
@@ -275,12 +290,15 @@ std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint1
     rings.rx_descriptors =
         static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(values.rx_descriptors)));
     auto inner = std::make_unique<ethdev_port>(
-        started(std::make_shared<ethdev_device>(rings, info, mtu, rx_pool, 1, false)),
-        std::uint16_t{0});
+        started(std::make_shared<ethdev_device>(rings, info, mtu, rx_pool, 1)), std::uint16_t{0});
     out.push_back(make_af_xdp_port(std::move(inner), values, info.if_index, rx_pool));
   } else {
-    const auto device =
-        started(std::make_shared<ethdev_device>(values, info, mtu, rx_pool, ports, false));
+    const auto device = started(std::make_shared<ethdev_device>(
+        values, info, mtu, rx_pool, ports, class_queues_of_nic(values, info, ports, latency_tos)));
+    if (wants_class_queues(values))
+      log(log_level::info,
+          "ethdev port " + std::to_string(values.port) +
+              ": latency traffic has queues of its own: " + own_queues_text(*device));
     if (rss != nullptr && ports > 1) *rss = device->rss();
     for (std::uint16_t i = 0; i < ports; ++i)
       out.push_back(std::make_unique<ethdev_port>(device, i));

@@ -46,10 +46,13 @@ int port_node(const settings& values) noexcept;
 /// queues alone (`rx_queues` counts with one lcore only). A frame may come to any of them; ARP and
 /// what has no RSS comes to the first. Else there is one port, for one lcore to poll, and the log
 /// says why. The device is stopped and closed when its last port goes, after all lcores have ended.
-/// `rss` gets how UDP packets come to several ports, where that is known.
+/// `rss` gets how UDP packets come to several ports, where that is known. Each port has queues of
+/// its own for the latency class (class_queues.hpp), whose frames have this TOS; 0: they can't be
+/// told from others that come.
 std::vector<std::unique_ptr<port>> open_ports(const settings& values, std::uint16_t mtu,
                                               rte_mempool* rx_pool, unsigned lcores,
-                                              std::optional<rss_facts>* rss = nullptr);
+                                              std::optional<rss_facts>* rss = nullptr,
+                                              std::uint8_t latency_tos = 0);
 std::unique_ptr<port> open_port(const settings& values, std::uint16_t mtu, rte_mempool* rx_pool);
 
 }  // namespace nd::pmd

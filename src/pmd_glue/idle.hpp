@@ -42,8 +42,8 @@ class polling_idle {
   static constexpr duration sleep_longest = duration::microseconds(800);
   /// Where it is told: for what nobody tells, as an interrupt that a device has lost.
   static constexpr duration sleep_longest_told = duration::milliseconds(100);
-  /// A peer's sign of life is no reason to stay awake: who has slept, and had fewer busy turns since,
-  /// sleeps again sooner.
+  /// A peer's sign of life is no reason to stay awake: who has slept, and had fewer busy turns
+  /// since, sleeps again sooner.
   static constexpr unsigned busy_turns = 16;
   static constexpr duration before_next_sleep = duration::microseconds(100);
 
@@ -99,7 +99,7 @@ class polling_idle {
   idle_mode mode_;
   instant since_ = instant::never();
   unsigned busy_turns_ = 0;  ///< since the last sleep, up to `busy_turns`
-  int bell_ = -1;  ///< an eventfd, with idle_mode::sleep
+  int bell_ = -1;            ///< an eventfd, with idle_mode::sleep
   alignas(64) std::atomic<bool> asleep_{false};
 };
 

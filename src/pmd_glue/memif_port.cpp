@@ -51,7 +51,7 @@ class memif_device {
   memif_device(const settings& values, const rte_eth_dev_info& info, const memif_args& arguments,
                std::uint16_t mtu, rte_mempool* rx_pool, unsigned lcores)
       : mend_(arguments),
-        device_(std::in_place, values, info, mtu, rx_pool, 1, false),
+        device_(std::in_place, values, info, mtu, rx_pool, 1),
         wanted_{.lanes = lanes_of(values)} {
     wanted_.lcores = lcores_that_fit(arguments, lcores, wanted_.lanes);
     own_ = wanted_;

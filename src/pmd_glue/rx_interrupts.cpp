@@ -6,15 +6,17 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
 #include <utility>
 
 namespace nd::pmd {
 
-std::unique_ptr<rx_interrupts> rx_interrupts::open(std::uint16_t device, queue_range queues,
+std::unique_ptr<rx_interrupts> rx_interrupts::open(std::uint16_t device,
+                                                   std::vector<std::uint16_t> queues,
                                                    std::mutex& calls) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   if (epoll < 0) return nullptr;
-  std::unique_ptr<rx_interrupts> out(new rx_interrupts(device, queues, calls, epoll));
+  std::unique_ptr<rx_interrupts> out(new rx_interrupts(device, std::move(queues), calls, epoll));
   // Asked first: a driver without interrupts refuses this silently.
   const int enabled = out->enable();
   if (enabled == 0) {
@@ -26,19 +28,20 @@ std::unique_ptr<rx_interrupts> rx_interrupts::open(std::uint16_t device, queue_r
 }
 
 rx_interrupts::~rx_interrupts() {
-  for (std::uint16_t q = queues_.first; q < added_; ++q)
+  for (const std::uint16_t q : std::span(queues_).first(added_))
     rte_eth_dev_rx_intr_ctl_q(device_, q, epoll_.get(), RTE_INTR_EVENT_DEL, nullptr);
 }
 
 bool rx_interrupts::add_queues() noexcept {
-  for (; added_ < queues_.end; ++added_)
-    if (rte_eth_dev_rx_intr_ctl_q(device_, added_, epoll_.get(), RTE_INTR_EVENT_ADD, nullptr) != 0)
+  for (; added_ < queues_.size(); ++added_)
+    if (rte_eth_dev_rx_intr_ctl_q(device_, queues_[added_], epoll_.get(), RTE_INTR_EVENT_ADD,
+                                  nullptr) != 0)
       return false;
   return true;
 }
 
 bool rx_interrupts::add_descriptors() noexcept {
-  for (std::uint16_t q = queues_.first; q < queues_.end; ++q) {
+  for (const std::uint16_t q : queues_) {
     epoll_event readable{.events = EPOLLIN, .data = {}};
     const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(device_, q);
     if (fd < 0 || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &readable) != 0) return false;
@@ -55,10 +58,10 @@ bool rx_interrupts::add(int fd) noexcept {
 /// 0, or a negative errno.
 int rx_interrupts::enable() noexcept {
   const std::lock_guard lock(calls_);
-  for (std::uint16_t q = queues_.first; q < queues_.end; ++q) {
-    const int result = rte_eth_dev_rx_intr_enable(device_, q);
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    const int result = rte_eth_dev_rx_intr_enable(device_, queues_[i]);
     if (result == 0) continue;
-    while (q-- > queues_.first) rte_eth_dev_rx_intr_disable(device_, q);
+    while (i-- > 0) rte_eth_dev_rx_intr_disable(device_, queues_[i]);
     return result;
   }
   return 0;
@@ -66,8 +69,7 @@ int rx_interrupts::enable() noexcept {
 
 void rx_interrupts::disable() noexcept {
   const std::lock_guard lock(calls_);
-  for (std::uint16_t q = queues_.first; q < queues_.end; ++q)
-    rte_eth_dev_rx_intr_disable(device_, q);
+  for (const std::uint16_t q : queues_) rte_eth_dev_rx_intr_disable(device_, q);
 }
 
 rx_wake rx_interrupts::arm() noexcept {

@@ -3,29 +3,26 @@
 
 #include <rte_epoll.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "base/port.hpp"
 #include "pmd_glue/descriptor.hpp"
 
 namespace nd::pmd {
 
-/// The queues of a port that receive, from `first` on, before `end`.
-struct queue_range {
-  std::uint16_t first;
-  std::uint16_t end;
-};
-
 /// Most devices write to an event descriptor, once, when they have been enabled to. Others, as
 /// net_tap, have descriptors that are readable while frames wait: there is nothing to enable.
 class rx_interrupts {
  public:
-  /// Of a started device that was configured with `intr_conf.rxq`; null where it has none. `calls`
-  /// is held for calls of the driver: several ports' threads may come at once.
-  static std::unique_ptr<rx_interrupts> open(std::uint16_t device, queue_range queues,
-                                             std::mutex& calls);
+  /// Of queues of a started device that was configured with `intr_conf.rxq`; null where it has
+  /// none. `calls` is held for calls of the driver: several ports' threads may come at once.
+  static std::unique_ptr<rx_interrupts> open(std::uint16_t device,
+                                             std::vector<std::uint16_t> queues, std::mutex& calls);
   ~rx_interrupts();
   rx_interrupts(const rx_interrupts&) = delete;
   rx_interrupts& operator=(const rx_interrupts&) = delete;
@@ -37,8 +34,9 @@ class rx_interrupts {
   void disarm() noexcept;
 
  private:
-  rx_interrupts(std::uint16_t device, queue_range queues, std::mutex& calls, int epoll) noexcept
-      : calls_(calls), epoll_(epoll), device_(device), queues_(queues), added_(queues.first) {}
+  rx_interrupts(std::uint16_t device, std::vector<std::uint16_t> queues, std::mutex& calls,
+                int epoll) noexcept
+      : calls_(calls), epoll_(epoll), device_(device), queues_(std::move(queues)) {}
 
   bool add_queues() noexcept;
   bool add_descriptors() noexcept;
@@ -49,9 +47,9 @@ class rx_interrupts {
   descriptor epoll_;
   rte_epoll_event added_fd_{};
   std::uint16_t device_;
-  queue_range queues_;
-  std::uint16_t added_;   ///< the first queue whose events `epoll_` does not have
-  bool switched_ = true;  ///< they come only while they are enabled
+  std::vector<std::uint16_t> queues_;
+  std::size_t added_ = 0;  ///< so many queues' events are in `epoll_`
+  bool switched_ = true;   ///< they come only while they are enabled
 };
 
 }  // namespace nd::pmd

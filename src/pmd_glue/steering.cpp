@@ -53,6 +53,8 @@ std::string name_of(std::uint16_t id, const rte_eth_dev_info& info) {
   return name + ")";
 }
 
+constexpr std::uint8_t dscp_mask = 0xfc;
+
 /// The items of a match, and what they point at.
 struct flow_pattern {
   explicit flow_pattern(const flow_match& match) noexcept {
@@ -71,7 +73,11 @@ struct flow_pattern {
         ip_spec.hdr.next_proto_id = *match.protocol;
         ip_mask.hdr.next_proto_id = 0xff;
       }
-      const bool any = !match.destination && !match.protocol;
+      if (match.tos) {
+        ip_spec.hdr.type_of_service = *match.tos;
+        ip_mask.hdr.type_of_service = dscp_mask;
+      }
+      const bool any = !match.destination && !match.protocol && !match.tos;
       items[n++] = {RTE_FLOW_ITEM_TYPE_IPV4, any ? nullptr : &ip_spec, nullptr,
                     any ? nullptr : &ip_mask};
       if (match.udp_port) {
@@ -134,6 +140,7 @@ std::string flow_match::text() const {
   std::string out = "eth / ipv4";
   if (destination) out += " dst is " + dotted(*destination);
   if (protocol) out += " proto is " + std::to_string(*protocol);
+  if (tos) out += " tos spec " + std::to_string(*tos) + " tos mask " + std::to_string(dscp_mask);
   if (udp_port) out += " / udp dst is " + std::to_string(*udp_port);
   if (udp_port && source_port)
     out += " src spec " + std::to_string(source_port->value) + " src mask " +
@@ -184,7 +191,8 @@ std::optional<flow_wish> wish_of_lcore(const flow_wish& wish, std::size_t lcore,
   flow_wish out{.what = wish.what + " of io lcore " + std::to_string(lcore + 1) + " of " +
                         std::to_string(lcores),
                 .matches = {},
-                .without = wish.without};
+                .without = wish.without,
+                .priority = wish.priority};
   const auto mask = static_cast<std::uint16_t>(lcores - 1);
   for (flow_match match : wish.matches) {
     if (!match.udp_port) continue;
@@ -195,14 +203,24 @@ std::optional<flow_wish> wish_of_lcore(const flow_wish& wish, std::size_t lcore,
   return out;
 }
 
+flow_wish wish_of_class(const flow_wish& wish, std::uint8_t tos) {
+  flow_wish out = wish;
+  out.what += " of the latency class";
+  for (flow_match& match : out.matches) match.tos = tos;
+  return out;
+}
+
 std::optional<std::string> flow_rules::grant(const flow_wish& wish, const flow_target& target,
                                              std::string& refusal) {
+  const std::string start =
+      wish.priority == 0 ? "" : "priority " + std::to_string(wish.priority) + " ";
   const bool can_spread = target.queues.size() > 1 && target.rss_types != 0 && wish.spread;
   for (const bool rss : {true, false}) {
     if (rss && !can_spread) continue;
     for (const flow_match& match : wish.matches) {
       rte_flow_attr attributes{};
       attributes.ingress = 1;
+      attributes.priority = wish.priority;
       const flow_pattern pattern(match);
       const flow_fate fate(target, rss);
       rte_flow_error error{};
@@ -214,26 +232,26 @@ std::optional<std::string> flow_rules::grant(const flow_wish& wish, const flow_t
                                          fate.actions.data(), &error);
         if (rule != nullptr) {
           rules_.push_back(rule);
-          return match.text() + fate_text(target, rss);
+          return start + match.text() + fate_text(target, rss);
         }
       }
       if (!refusal.empty()) refusal += "; ";
-      refusal += match.text() + fate_text(target, rss) + ": " +
+      refusal += start + match.text() + fate_text(target, rss) + ": " +
                  reason_of(result != 0 ? result : -rte_errno, error);
     }
   }
   return std::nullopt;
 }
 
-void flow_rules::clear() noexcept {
-  for (rte_flow* rule : rules_) {
+void flow_rules::clear(std::size_t kept) noexcept {
+  for (rte_flow* rule : std::span(rules_).subspan(kept)) {
     rte_flow_error error{};
     const int result = rte_flow_destroy(port_id_, rule, &error);
     if (result != 0)
       log(log_level::warning, "ethdev port " + std::to_string(port_id_) +
                                   ": a flow rule was not destroyed: " + reason_of(result, error));
   }
-  rules_.clear();
+  rules_.resize(kept);
 }
 
 bool shares_with_kernel(const rte_eth_dev_info& info) {
@@ -241,6 +259,10 @@ bool shares_with_kernel(const rte_eth_dev_info& info) {
   // kernel, the kernel has just sent.
   const rte_bus* bus = rte_bus_find_by_device(info.device);
   return info.if_index != 0 && bus != nullptr && std::string_view(rte_bus_name(bus)) != "vdev";
+}
+
+bool wants_isolation(const settings& values, const rte_eth_dev_info& info) {
+  return values.isolate == "on" || (values.isolate != "off" && shares_with_kernel(info));
 }
 
 nic_sharing::nic_sharing(const settings& values, const rte_eth_dev_info& info, bool shared)
@@ -277,6 +299,7 @@ void nic_sharing::give_up(const std::string& why) {
 /// A rule for each io lcore, or none: then they share one.
 bool nic_sharing::grant_by_lcore(const flow_wish& wish, const flow_target& target) {
   const std::size_t lcores = target.queues.size();
+  const std::size_t before = rules_.size();
   if (!target.by_lcore || !wish.spread) return false;
   for (std::size_t i = 0; i < lcores; ++i) {
     const auto part = wish_of_lcore(wish, i, lcores);
@@ -285,7 +308,7 @@ bool nic_sharing::grant_by_lcore(const flow_wish& wish, const flow_target& targe
     const auto rule = rules_.grant(*part, {.queues = {target.queues[i]}}, refusal);
     if (!rule) {
       log(log_level::warning, name_ + ": no flow rule for " + part->what + " by " + refusal);
-      rules_.clear();  // ND's packets are the first wish: there are no others yet
+      rules_.clear(before);
       return false;
     }
     log(log_level::notice, name_ + ": flow rule for " + part->what + ": " + *rule);
@@ -293,8 +316,31 @@ bool nic_sharing::grant_by_lcore(const flow_wish& wish, const flow_target& targe
   return true;
 }
 
-void nic_sharing::install(const flow_target& target) {
-  if (!isolated_) return;
+bool nic_sharing::grant(const flow_wish& wish, const flow_target& target) {
+  if (grant_by_lcore(wish, target)) return true;
+  std::string refusal;
+  const auto rule = rules_.grant(wish, target, refusal);
+  if (!refusal.empty())
+    log(log_level::warning, name_ + ": no flow rule for " + wish.what + " by " + refusal);
+  if (rule) log(log_level::notice, name_ + ": flow rule for " + wish.what + ": " + *rule);
+  return rule.has_value();
+}
+
+/// Rules for ND's packets by class, those of the latency class before the others; or none.
+bool nic_sharing::grant_by_class(const flow_wish& wish, const flow_target& target,
+                                 const class_target& latency) {
+  if (latency.queues.empty() || !wish.spread) return false;
+  flow_target own = target;
+  own.queues = latency.queues;
+  flow_wish others = wish;
+  others.priority = 1;
+  separates_classes_ = grant(wish_of_class(wish, latency.tos), own) && grant(others, target);
+  if (!separates_classes_) rules_.clear();  // ND's packets are the first wish: all are of theirs
+  return separates_classes_;
+}
+
+bool nic_sharing::install(const flow_target& target, const class_target& latency) {
+  if (!isolated_) return true;
   if (interface_ != 0) {
     try {
       arp_.emplace(interface_);
@@ -305,29 +351,24 @@ void nic_sharing::install(const flow_target& target) {
   }
   texts warnings;
   for (const flow_wish& wish : plan_rules(needs_, warnings)) {
-    if (grant_by_lcore(wish, target)) continue;
-    std::string refusal;
-    const auto rule = rules_.grant(wish, target, refusal);
-    if (!refusal.empty())
-      log(log_level::warning, name_ + ": no flow rule for " + wish.what + " by " + refusal);
-    if (rule) {
-      log(log_level::notice, name_ + ": flow rule for " + wish.what + ": " + *rule);
-    } else if (!wish.without.empty()) {
-      log(log_level::warning, name_ + ": " + wish.without);
-    } else {
+    if (grant_by_class(wish, target, latency) || grant(wish, target)) continue;
+    if (wish.without.empty()) {
       rules_.clear();
       arp_.reset();
       give_up("the device takes no flow rule for " + wish.what);
-      isolated_ = false;
-      rte_flow_error error{};
-      int result = rte_eth_dev_stop(port_id_);
-      if (result == 0) result = rte_flow_isolate(port_id_, 0, &error);
-      if (result == 0) result = rte_eth_dev_start(port_id_);
-      if (result != 0) refuse("leaving isolated mode: " + reason_of(result, error));
-      return;
+      return false;
     }
+    log(log_level::warning, name_ + ": " + wish.without);
   }
   for (const std::string& w : warnings) log(log_level::warning, name_ + ": " + w);
+  return true;
+}
+
+void nic_sharing::leave_isolated_mode() {
+  rte_flow_error error{};
+  if (const int result = rte_flow_isolate(port_id_, 0, &error); result != 0)
+    refuse("leaving isolated mode: " + reason_of(result, error));
+  isolated_ = false;
 }
 
 std::uint64_t rss_types_of(const settings& values, const rte_eth_dev_info& info) noexcept {

@@ -40,6 +40,7 @@ struct flow_match {
     friend bool operator==(const bits&, const bits&) = default;
   };
   std::optional<bits> source_port = std::nullopt;  ///< with udp_port
+  std::optional<std::uint8_t> tos = std::nullopt;  ///< the DSCP of it
 
   /// As testpmd writes it.
   std::string text() const;
@@ -52,6 +53,7 @@ struct flow_wish {
   std::vector<flow_match> matches;  ///< the best first; the first that the device takes is used
   std::string without;              ///< what it means if it takes none; empty: we can't go on
   bool spread = false;              ///< over several queues
+  std::uint32_t priority = 0;       ///< of its rule: where several match, the lowest is used
 };
 
 /// The wishes in isolated mode. A warning in `warnings` for what can't be had.
@@ -63,12 +65,21 @@ std::vector<flow_wish> plan_rules(const steering_needs& needs, std::vector<std::
 std::optional<flow_wish> wish_of_lcore(const flow_wish& wish, std::size_t lcore,
                                        std::size_t lcores);
 
+/// The part of a wish that has this DSCP.
+flow_wish wish_of_class(const flow_wish& wish, std::uint8_t tos);
+
 /// Where frames go: RSS over the queues, where there are several, and the device can.
 struct flow_target {
   std::vector<std::uint16_t> queues;
   std::uint64_t rss_types = 0;
   std::vector<std::uint8_t> rss_key = {};  ///< empty: the driver's own
   bool by_lcore = false;                   ///< each queue is an io lcore's, in their order
+};
+
+/// Where ND's packets of the latency class go, if it has queues of its own.
+struct class_target {
+  std::vector<std::uint16_t> queues;  ///< none: where the others go
+  std::uint8_t tos = 0;
 };
 
 /// The flow rules of one port. Destroyed with it, which must be before the port is closed.
@@ -84,7 +95,9 @@ class flow_rules {
   /// is then in `refusal`.
   std::optional<std::string> grant(const flow_wish& wish, const flow_target& target,
                                    std::string& refusal);
-  void clear() noexcept;
+  std::size_t size() const noexcept { return rules_.size(); }
+  /// Destroys all but the first `kept`.
+  void clear(std::size_t kept = 0) noexcept;
 
  private:
   std::uint16_t port_id_;
@@ -93,6 +106,9 @@ class flow_rules {
 
 /// A NIC whose kernel interface is still there: mlx5 and its like.
 bool shares_with_kernel(const rte_eth_dev_info& info);
+
+/// Whether setting `isolate` asks for isolated mode.
+bool wants_isolation(const settings& values, const rte_eth_dev_info& info);
 
 /// Does what setting `isolate` says to one port.
 class nic_sharing {
@@ -103,9 +119,13 @@ class nic_sharing {
   nic_sharing(const settings& values, const rte_eth_dev_info& info, bool shared);
 
   bool isolated() const noexcept { return isolated_; }
-  /// After rte_eth_dev_start. Where no rule brings us our packets: throws as above, or stops the
-  /// port, ends isolated mode, and starts the port again.
-  void install(const flow_target& target);
+  /// After rte_eth_dev_start. False where no rule brings us our packets, and isolated mode is to be
+  /// left; or throws as above.
+  bool install(const flow_target& target, const class_target& latency = {});
+  /// After install(): whether rules bring the latency class to its own queues.
+  bool separates_classes() const noexcept { return separates_classes_; }
+  /// While the port is stopped. Throws as above.
+  void leave_isolated_mode();
   /// Before rte_eth_dev_stop.
   void remove() noexcept { rules_.clear(); }
 
@@ -121,7 +141,10 @@ class nic_sharing {
  private:
   [[noreturn]] void refuse(const std::string& why) const;
   void give_up(const std::string& why);
+  bool grant(const flow_wish& wish, const flow_target& target);
   bool grant_by_lcore(const flow_wish& wish, const flow_target& target);
+  bool grant_by_class(const flow_wish& wish, const flow_target& target,
+                      const class_target& latency);
 
   // A look costs a system call, and ARP does not hurry.
   static constexpr duration arp_interval = duration::milliseconds(1);
@@ -130,6 +153,7 @@ class nic_sharing {
   unsigned interface_;  ///< of the kernel; 0: none
   bool must_;
   bool isolated_ = false;
+  bool separates_classes_ = false;
   std::string name_;
   steering_needs needs_;
   flow_rules rules_;

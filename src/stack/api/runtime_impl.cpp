@@ -13,6 +13,7 @@
 #include "pmd_glue/ethdev_port.hpp"
 #include "pmd_glue/fault_port.hpp"
 #include "pmd_glue/log.hpp"
+#include "wire/ip.hpp"
 
 namespace nd::api {
 namespace {
@@ -116,7 +117,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
                                  pmd::tx_data_room(mtu), held - pmd::standard_descriptors);
   packet_pool_ =
       pmd::make_mbuf_pool("nd-packets" + suffix, packet_mbufs + held, pmd::tx_data_room(mtu));
-  ports_ = pmd::open_ports(values_, mtu, rx_pool_.get(), loops, &rss_);
+  ports_ = pmd::open_ports(values_, mtu, rx_pool_.get(), loops, &rss_, wire::dscp_latency);
   if (!values_.fault.empty())
     for (auto& p : ports_) p = std::make_unique<pmd::fault_port>(std::move(p), fault);
   address_.mac = ports_[0]->capabilities().mac;

@@ -20,12 +20,16 @@ using texts = std::vector<std::string>;
 
 /// Two hosts on two NICs and a cable between them.
 struct two_nics {
-  explicit two_nics(std::map<std::string, std::string> more, const fake_nic_traits& traits = {})
+  explicit two_nics(const std::map<std::string, std::string>& more,
+                    const fake_nic_traits& traits = {})
+      : two_nics(more, more, traits) {}
+  two_nics(const std::map<std::string, std::string>& of_server,
+           const std::map<std::string, std::string>& of_client, const fake_nic_traits& traits)
       : left(traits), right(traits) {
     left.connect(&right);
     right.connect(&left);
-    server.emplace(nd::existing_eal, config_of(left, 1, more));
-    client.emplace(nd::existing_eal, config_of(right, 2, more));
+    server.emplace(nd::existing_eal, config_of(left, 1, of_server));
+    client.emplace(nd::existing_eal, config_of(right, 2, of_client));
   }
 
   static nd::config config_of(const fake_nic& nic, int host,
@@ -47,10 +51,11 @@ struct two_nics {
   }
 
   /// Client to server; what arrived.
-  std::vector<std::byte> send(const std::vector<std::byte>& bytes) {
+  std::vector<std::byte> send(const std::vector<std::byte>& bytes,
+                              nd::traffic_class wanted = nd::traffic_class::throughput) {
     std::error_code ec;
     nd::acceptor acceptor(*server, {nd::any_address, 4000});
-    auto ends = nd::test::connect_to(acceptor, *server, *client);
+    auto ends = nd::test::connect_to(acceptor, *server, *client, wanted);
     nd::socket &s = ends.first, &accepted = ends.second;
     std::vector<std::byte> received;
     std::array<std::byte, 65536> buffer;
@@ -109,6 +114,41 @@ TEST_CASE("checksums that a virtual wire leaves open are taken where the device 
   two_nics nics({{"encap", "udp"}}, traits);
   const auto bytes = nd::test::stream_bytes(0, 100'000);
   CHECK(nics.send(bytes) == bytes);
+}
+
+TEST_CASE("latency traffic has queues of its own at either end, or at one, or at none") {
+  const std::string of_server = GENERATE("auto", "off");
+  const std::string of_client = GENERATE("auto", "off");
+  const std::string isolate = GENERATE("on", "off");
+  const std::string encap = GENERATE("ip", "udp");
+  const bool urgent = GENERATE(true, false);
+  CAPTURE(of_server, of_client, isolate, encap, urgent);
+  const auto options = [&](const std::string& class_queues) {
+    return std::map<std::string, std::string>{
+        {"class_queues", class_queues}, {"isolate", isolate}, {"encap", encap}};
+  };
+  two_nics nics(options(of_server), options(of_client), {});
+  const auto bytes = nd::test::stream_bytes(0, 100'000);
+  CHECK(nics.send(bytes, urgent ? nd::traffic_class::latency : nd::traffic_class::throughput) ==
+        bytes);
+  const auto check = [&](const fake_nic& nic, const std::string& class_queues, unsigned most) {
+    if (class_queues == "off") {
+      CHECK(nic.send_queue_count() == 1);
+      CHECK(nic.queue_count() == 1);
+      return;
+    }
+    CHECK((nic.sent_on(1) > most) == urgent);
+    CHECK((nic.sent_on(0) > most) == !urgent);
+    if (isolate == "off") {
+      CHECK(nic.queue_count() == 1);
+      return;
+    }
+    CHECK((nic.received_on(1) > most) == urgent);
+    CHECK((nic.received_on(0) > most) == !urgent);
+  };
+  // ARP, and what they say when they begin, is few frames.
+  check(nics.left, of_server, 8);
+  check(nics.right, of_client, 8);
 }
 
 #endif  // ND_FAKE_DEVICES

@@ -123,7 +123,7 @@ TEST_CASE("pools are asked to outgrow the device's queues") {
   CHECK(reserved("4096", "1") == 4096 - 512);
   CHECK(reserved("32768", "1") == 4096 - 512);
   CHECK(reserved("512", "4") == 3 * 512);
-  CHECK(nd::pmd::port_tx_held(settings_for(nic, {{"tx_descriptors", "2048"}})) == 2048);
+  CHECK(nd::pmd::port_tx_held(settings_for(nic, {{"tx_descriptors", "2048"}})) == 2 * 2048);
 }
 
 TEST_CASE("bad queue and key settings are refused with what would be right") {

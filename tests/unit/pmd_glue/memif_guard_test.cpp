@@ -156,10 +156,15 @@ TEST_CASE("A pause holds the driver, and lets it go", "[memif]") {
   CHECK(run_until([] {}, [&] { return !l.server.linked(); }));
 }
 
-TEST_CASE("Who has left the loop for a while does not hold the driver", "[memif]") {
+TEST_CASE("Who rests is not waited for, and asks for a round that is due", "[memif]") {
   guarded_link l;
-  l.a.idle();
-  l.b.idle();
+  l.a.rest(l.now);
   l.client.reset();
+  CHECK(l.linked_a_while_later());  // for who is inside
+  l.b.rest(l.now);
+  CHECK(l.linked_a_while_later());  // nobody has asked
+  REQUIRE(run_until([] {}, [&] { return l.a.may_poll(l.now); }));
+  l.now = l.now + memif_guard::silence;
+  l.a.rest(l.now);
   CHECK(run_until([] {}, [&] { return !l.server.linked(); }));
 }

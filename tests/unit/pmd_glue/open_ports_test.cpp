@@ -84,7 +84,7 @@ TEST_CASE("each io lcore has a port, which polls its pair of queues alone", "[op
     opened_ports o(nic, lcores);
     REQUIRE(o.ports.size() == lcores);
     CHECK(nic.queue_count() == lcores);
-    CHECK(nic.send_queue_count() == lcores);
+    CHECK(nic.send_queue_count() == (lcores < 8 ? 2 * lcores : lcores));
     std::set<std::uint16_t> used;
     for (std::uint16_t source = 0; source < 64; ++source) {
       const fate f = arrive(nic, source);
@@ -150,7 +150,7 @@ TEST_CASE("with too few queues, or without RSS, there is one port", "[open_ports
   CHECK(nd::pmd::count_ports(o.values, 4) == 1);
   CHECK_FALSE(o.rss);
   CHECK(nic.queue_count() == 1);
-  CHECK(nic.send_queue_count() == 1);
+  CHECK(nic.send_queue_count() == std::min<std::size_t>(traits.max_tx_queues, 2));
   std::size_t n = 0;
   for (std::uint16_t source = 0; source < 20; ++source) n += arrive(nic, source) == to_queue(0);
   CHECK(n == 20);
@@ -256,7 +256,9 @@ TEST_CASE("pools are asked to outgrow the queues of all ports", "[open_ports]") 
   fake_nic nic;
   const auto values = settings_for(nic, {});
   CHECK(nd::pmd::port_rx_pool_needs(values, 1500, 4).reserved == 3 * 512);
-  CHECK(nd::pmd::port_tx_held(values, 4) == 4 * 512);
+  CHECK(nd::pmd::port_tx_held(values, 4) == 8 * 512);
+  CHECK(nd::pmd::port_tx_held(values, 8) == 8 * 512);  // the device has no more
+  CHECK(nd::pmd::port_tx_held(settings_for(nic, {{"class_queues", "off"}}), 4) == 4 * 512);
   const auto udp = settings_for(nic, {{"encap", "udp"}});
   CHECK(nd::pmd::count_ports(udp, 8) == 8);
   CHECK(nd::pmd::count_ports(udp, 9) == 1);

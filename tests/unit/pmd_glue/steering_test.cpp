@@ -238,7 +238,10 @@ struct shared_port {
     REQUIRE(rte_eth_rx_queue_setup(id, 0, 64, 0, nullptr, mbufs.get()) == 0);
     REQUIRE(rte_eth_tx_queue_setup(id, 0, 64, 0, nullptr) == 0);
     REQUIRE(rte_eth_dev_start(id) == 0);
-    sharing->install({.queues = {0}});
+    if (sharing->install({.queues = {0}})) return;
+    REQUIRE(rte_eth_dev_stop(id) == 0);
+    sharing->leave_isolated_mode();
+    REQUIRE(rte_eth_dev_start(id) == 0);
   }
   ~shared_port() {
     if (sharing) sharing->remove();

@@ -57,6 +57,8 @@ struct fake_nic::driver {
     if (dev->data->dev_conf.intr_conf.rxq != 0 &&
         nic.traits_.rx_interrupts == fake_nic_traits::interrupts::refused_at_configure)
       return -ENOTSUP;
+    if (nic.traits_.queues_in_pairs && dev->data->nb_rx_queues != dev->data->nb_tx_queues)
+      return -EINVAL;
     nic.conf_ = dev->data->dev_conf;
     nic.mtu_ = dev->data->mtu;
     const rte_eth_rss_conf& rss = nic.conf_.rx_adv_conf.rss_conf;
@@ -381,7 +383,10 @@ const char* fake_nic::parse(const rte_flow_attr& attributes, const rte_flow_item
                             const rte_flow_action* actions, rule& out) const {
   if (attributes.ingress == 0 || attributes.egress != 0 || attributes.transfer != 0)
     return "not for what comes in";
-  if (attributes.group != 0 || attributes.priority != 0) return "no groups, no priorities";
+  if (attributes.group != 0) return "no groups";
+  out.priority = attributes.priority;
+  if (out.priority > 0) out.text = "priority " + std::to_string(out.priority) + " ";
+  if (out.priority >= traits_.flow_priorities) return "no such priority";
   if (const char* reason = parse_items(items, out)) return reason;
   out.text += " / end actions";
   if (const char* reason = parse_action(actions[0], out)) return reason;
@@ -430,6 +435,9 @@ const char* fake_nic::parse_items(const rte_flow_item* items, rule& out) const {
       if (mask.hdr.dst_addr == 0xffffffff) out.text += " dst is " + dotted(spec.hdr.dst_addr);
       if (mask.hdr.next_proto_id == 0xff)
         out.text += " proto is " + std::to_string(spec.hdr.next_proto_id);
+      if (mask.hdr.type_of_service != 0)
+        out.text += " tos spec " + std::to_string(spec.hdr.type_of_service) + " tos mask " +
+                    std::to_string(mask.hdr.type_of_service);
       match(ip_at, &spec.hdr, &mask.hdr, sizeof spec.hdr);
     } else if (item.type == RTE_FLOW_ITEM_TYPE_UDP && layer == 2) {
       out.text += "udp";
@@ -449,7 +457,7 @@ const char* fake_nic::parse_items(const rte_flow_item* items, rule& out) const {
       return "item not supported here";
     }
   }
-  return out.text.empty() ? "no item" : nullptr;
+  return items[0].type == RTE_FLOW_ITEM_TYPE_END ? "no item" : nullptr;
 }
 
 const char* fake_nic::parse_action(const rte_flow_action& action, rule& out) const {

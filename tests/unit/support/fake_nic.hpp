@@ -38,7 +38,9 @@ struct fake_nic_traits {
   unsigned interface = 0;      ///< the kernel's, as mlx5 has one
   bool has_flow_rules = true;  ///< false: no rte_flow at all
   bool can_isolate = true;
-  bool virtual_wire = false;  ///< as virtio between guests: leaves checksums open, and says so
+  std::uint32_t flow_priorities = 2;
+  bool queues_in_pairs = false;  ///< as many for receiving as for sending, or none
+  bool virtual_wire = false;     ///< as virtio between guests: leaves checksums open, and says so
   /// A driver's own taste, asked after the general checks: a reason to refuse, or nullptr.
   std::function<const char*(const std::string& rule)> dislikes = nullptr;
   /// Frames that the driver does not send with an offload.
@@ -95,7 +97,8 @@ class fake_nic {
   std::uint16_t rx_descriptors(std::uint16_t queue) const { return queues_.at(queue).descriptors; }
   std::uint16_t queue_count() const noexcept { return static_cast<std::uint16_t>(queues_.size()); }
 
-  /// Frames sent on a queue.
+  /// Frames that came to a queue, and that were sent on one.
+  std::uint64_t received_on(std::uint16_t queue) const { return queues_.at(queue).received; }
   std::uint64_t sent_on(std::uint16_t queue) const { return senders_.at(queue).sent; }
   std::uint16_t send_queue_count() const noexcept {
     return static_cast<std::uint16_t>(senders_.size());
@@ -122,6 +125,7 @@ class fake_nic {
     rte_mempool* pool = nullptr;
     std::uint16_t descriptors = 0;
     std::deque<rte_mbuf*> frames;
+    std::uint64_t received = 0;
     bool armed = false;  ///< the next frame writes to the queue's event descriptor
     fake_nic* nic = nullptr;
   };
@@ -137,6 +141,7 @@ class fake_nic {
   };
   struct rule {
     std::string text;
+    std::uint32_t priority = 0;
     std::vector<byte_match> bytes;
     std::vector<std::uint16_t> queues;
     std::uint64_t rss_types = 0;

@@ -68,14 +68,16 @@ std::uint16_t fake_nic::spread(std::span<const std::byte> frame,
 
 fake_nic::fate fake_nic::inject(std::span<const std::byte> frame, bool damaged) {
   if (!started_ || !link_up_) return {};
+  const rule* best = nullptr;
   for (const rule& r : rules_) {
     const bool matches = std::ranges::all_of(r.bytes, [frame](const byte_match& b) {
       return b.offset < frame.size() &&
              ((static_cast<std::uint8_t>(frame[b.offset]) ^ b.value) & b.mask) == 0;
     });
-    if (matches)
-      return deliver(frame, spread(frame, r.queues, r.rss_types, r.rss_key, {}), damaged);
+    if (matches && (best == nullptr || r.priority < best->priority)) best = &r;
   }
+  if (best != nullptr)
+    return deliver(frame, spread(frame, best->queues, best->rss_types, best->rss_key, {}), damaged);
   const auto to = load<rte_ether_hdr>(frame, 0).dst_addr;
   const bool ours = std::ranges::equal(to.addr_bytes, mac_) || rte_is_broadcast_ether_addr(&to);
   if (isolated_ || !ours) {
@@ -111,6 +113,7 @@ fake_nic::fate fake_nic::deliver(std::span<const std::byte> frame, std::uint16_t
                                                    : RTE_MBUF_F_RX_L4_CKSUM_BAD;
   }
   q.frames.push_back(m);
+  ++q.received;
   if (std::exchange(q.armed, false) ||
       traits_.rx_interrupts == fake_nic_traits::interrupts::readable)
     REQUIRE(eventfd_write(event_of(q), 1) == 0);

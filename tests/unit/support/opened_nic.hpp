@@ -72,6 +72,7 @@ struct frame_kind {
   std::uint16_t source_port = 1;
   std::uint16_t port = 0;
   std::uint32_t from = others;
+  std::uint8_t tos = 0;
 };
 
 inline std::vector<std::byte> frame_for(const fake_nic& nic, const frame_kind& kind) {
@@ -85,6 +86,7 @@ inline std::vector<std::byte> frame_for(const fake_nic& nic, const frame_kind& k
   ip.total_length = rte_cpu_to_be_16(sizeof ip + 64);
   ip.time_to_live = 64;
   ip.next_proto_id = kind.protocol;
+  ip.type_of_service = kind.tos;
   ip.src_addr = rte_cpu_to_be_32(kind.from);
   ip.dst_addr = rte_cpu_to_be_32(kind.to);
   ip.hdr_checksum = rte_ipv4_cksum(&ip);

@@ -20,8 +20,10 @@ bool poll_until(runtime& server, runtime& client, Done&& done) {
 }
 
 /// A connection: the client's socket and the accepted one, both non-blocking, as is the acceptor.
-inline std::pair<socket, socket> connect_to(acceptor& acceptor, runtime& server, runtime& client) {
+inline std::pair<socket, socket> connect_to(acceptor& acceptor, runtime& server, runtime& client,
+                                            traffic_class wanted = traffic_class::throughput) {
   socket s(client);
+  s.set_option(wanted);
   s.non_blocking(true);
   std::error_code ec;
   s.connect({"10.0.0.1", acceptor.local_endpoint().port()}, ec);
