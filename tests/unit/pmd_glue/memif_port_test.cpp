@@ -64,10 +64,11 @@ TEST_CASE("lcores of both ends of a memif have queues of their own as far as bot
                     [&] { return server.sending() == both && client.sending() == both; }));
   for (std::uint8_t i = 0; i < both; ++i) {
     for (const bool urgent : {false, true}) {
-      for (auto [from, to] : {std::pair(&client, &server), std::pair(&server, &client)}) {
+      for (memif_end* from : {&client, &server}) {
         REQUIRE(from->send(i, urgent, i));
+        memif_end& to = from == &client ? server : client;
         memif_end::seen s;
-        REQUIRE(run_until([&] { s = to->poll(i); },
+        REQUIRE(run_until([&] { s = to.poll(i); },
                           [&] { return !s.bulk.empty() || !s.urgent.empty(); }));
         CHECK((urgent ? s.urgent : s.bulk) == bytes{i});
       }
