@@ -200,10 +200,11 @@ TEST_CASE("Lcores of a memif with one lane at an end have the pairs that the cli
   memif_end client(socket, "client", 2, {{"class_queues", at_client}});
   REQUIRE(run_until([&] { turn(server, client); },
                     [&] { return server.sending() == 2 && client.sending() == 2; }));
-  for (auto [from, to] : {std::pair(&client, &server), std::pair(&server, &client)}) {
+  for (memif_end* from : {&client, &server}) {
     REQUIRE(from->send(1, true, 7));
+    memif_end& to = from == &client ? server : client;
     memif_end::seen s;
-    REQUIRE(run_until([&] { s = to->poll(1); }, [&] { return !s.bulk.empty(); }));
+    REQUIRE(run_until([&] { s = to.poll(1); }, [&] { return !s.bulk.empty(); }));
     CHECK(s.bulk == bytes{7});
   }
 }

@@ -170,7 +170,7 @@ class foreign_memif {
  public:
   foreign_memif(const memif_socket& at, const std::string& role, std::uint16_t receiving,
                 std::uint16_t sending)
-      : device_(at, role), receiving_(receiving), sending_(sending) {
+      : device_(at, role), sending_(sending) {
     const rte_eth_conf configuration{};
     REQUIRE(rte_eth_dev_configure(id(), receiving, sending, &configuration) == 0);
     for (std::uint16_t q = 0; q < receiving; ++q)
@@ -207,7 +207,6 @@ class foreign_memif {
 
  private:
   memif_vdev device_;
-  std::uint16_t receiving_;
   std::uint16_t sending_;
   pool mbufs_{4096};
   bool started_ = false;
