@@ -20,7 +20,6 @@
 #include <optional>
 #include <span>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "base/time.hpp"
@@ -96,6 +95,7 @@ class node {
     std::array<rte_mbuf*, burst> frames;
     const std::uint16_t n = rte_eth_rx_burst(port_, 0, frames.data(), burst);
     if (n > 0) guard_.received(now);
+    if (n > 0 && received_ == 0) report(event_kind::heard, now);
     received_ += n;
     if (role_ == memif_role::server) {
       send(frames.data(), n);
@@ -231,18 +231,31 @@ class lcores_node {
     // They see one after the other that the link is gone: it is down for the last.
     const auto now_up = static_cast<unsigned>(std::ranges::count_if(lcores_, sending));
     const bool gone = std::ranges::none_of(lcores_, linked);
-    if (now_up == up_ || (now_up < up_ && !gone)) return;
-    std::uint64_t least = ~std::uint64_t{0};
-    for (unsigned i = 0; i < lcores_.size(); ++i) {
-      const std::uint64_t all = lcores_[i].received.load(std::memory_order_relaxed);
-      const std::uint64_t before = std::exchange(lcores_[i].received_before, all);
-      if (i < up_) least = std::min(least, all - before);
+    if (now_up == up_ || (now_up < up_ && !gone)) {
+      if (up_ > 0 && !heard_ && received_by_all() > 0) report(event_kind::heard);
+      return;
     }
+    const event_kind kind = now_up > 0 ? event_kind::up : event_kind::down;
+    const std::uint64_t received = received_by_all();
+    for (lcore& l : lcores_) l.received_before = l.received.load(std::memory_order_relaxed);
     up_ = now_up;
-    tell(report_fd_, {.kind = up_ > 0 ? event_kind::up : event_kind::down,
+    report(kind, received);
+  }
+
+  /// By the one that received least, of those that have queues, since their number last changed.
+  std::uint64_t received_by_all() const {
+    std::uint64_t least = ~std::uint64_t{0};
+    for (const lcore& l : std::span(lcores_).first(up_))
+      least = std::min(least, l.received.load(std::memory_order_relaxed) - l.received_before);
+    return up_ > 0 ? least : 0;
+  }
+
+  void report(event_kind kind, std::uint64_t received = 0) {
+    heard_ = kind == event_kind::heard;
+    tell(report_fd_, {.kind = kind,
                       .lcores = static_cast<std::uint8_t>(up_),
                       .at_ns = clock_now().ns(),
-                      .packets_received = least});
+                      .packets_received = received});
   }
 
   memif_role role_;
@@ -250,7 +263,8 @@ class lcores_node {
   rte_mempool* pool_ = nullptr;
   std::vector<lcore> lcores_;
   std::size_t ports_ = 0;
-  unsigned up_ = 0;  ///< how many lcores send
+  unsigned up_ = 0;     ///< how many lcores send
+  bool heard_ = false;  ///< all of them, and it was reported
 };
 
 /// One lcore of each end has a CPU of its own where there are two.

@@ -7,7 +7,8 @@
 
 namespace nd::e2e {
 
-enum class event_kind : std::uint8_t { ready, up, down };
+/// `heard`: each lcore that has queues has received something since `up`.
+enum class event_kind : std::uint8_t { ready, up, heard, down };
 
 /// What a child tells its parent, one write (and so one whole read) each.
 struct kill_event {
