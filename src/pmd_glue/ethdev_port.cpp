@@ -238,7 +238,8 @@ rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu, unsi
   return {.data_room = std::max(rx_data_room(mtu, kernel->buffer_headroom),
                                 RTE_PKTMBUF_HEADROOM + kernel->buffer),
           .reserved = kernel->kept + sending,
-          .kept = kernel->kept};
+          .kept = kernel->kept,
+          .layout = kernel->layout};
 }
 
 int port_node(const settings& values) noexcept {

@@ -26,6 +26,7 @@ struct rx_pool_needs {
   std::uint32_t data_room;  ///< bytes of an mbuf
   unsigned reserved = 0;    ///< mbufs that only the device uses
   unsigned kept = 0;        ///< of those, how many the driver does not give back when it is closed
+  pool_layout layout = pool_layout::standard;
 };
 rx_pool_needs port_rx_pool_needs(const settings& values, std::uint16_t mtu, unsigned ports = 1);
 

@@ -99,12 +99,15 @@ std::optional<kernel_device> kernel_device_of(const rte_eth_dev_info& info) {
   const auto at_most = [&](std::uint32_t limit) {
     return static_cast<std::uint16_t>(std::min({interface, limit, std::uint32_t{most_mtu}}));
   };
+  // It registers as many bytes as there are mbufs of their size, from the first page of the pool
+  // on: with gaps that is too few, and the kernel drops what lies behind (DPDK 22.11).
   if (driver == "net_af_xdp")
     return kernel_device{.made_by = kernel_device::driver::af_xdp,
                          .mtu = at_most(largest_umem_mtu()),
                          .buffer = 0,
                          .buffer_headroom = XDP_PACKET_HEADROOM,
-                         .kept = xdp_fill_ring};
+                         .kept = xdp_fill_ring,
+                         .layout = pool_layout::without_gaps};
   // dev_info says 1500, whatever the slots hold.
   std::uint32_t slot = standard_slot;
   const rte_devargs* arguments = rte_dev_devargs(info.device);
@@ -116,7 +119,8 @@ std::optional<kernel_device> kernel_device_of(const rte_eth_dev_info& info) {
                        .mtu = at_most(slot - slot_header - RTE_ETHER_HDR_LEN),
                        .buffer = slot - slot_header_of_driver,
                        .buffer_headroom = 0,
-                       .kept = 0};
+                       .kept = 0,
+                       .layout = pool_layout::standard};
 }
 
 }  // namespace nd::pmd

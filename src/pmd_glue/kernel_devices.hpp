@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "pmd_glue/mempool.hpp"
+
 namespace nd::pmd {
 
 /// Completes `--vdev` arguments before the EAL starts: rings of net_af_packet that hold the
@@ -23,6 +25,7 @@ struct kernel_device {
   std::uint32_t buffer;      ///< bytes of an mbuf that the driver may write; 0: a frame of the MTU
   unsigned buffer_headroom;  ///< bytes in front of a frame, beyond the mbuf's headroom
   unsigned kept;             ///< mbufs that the driver takes and does not give back
+  pool_layout layout;        ///< what it counts on of the pool it receives into
 };
 std::optional<kernel_device> kernel_device_of(const rte_eth_dev_info& info);
 

@@ -3,9 +3,12 @@
 #include <rte_errno.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+#include <rte_memzone.h>
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <mutex>
 #include <system_error>
 #include <vector>
@@ -43,6 +46,42 @@ std::string unique_name(const std::string& name) {
   return name + "-" + std::to_string(pools++);
 }
 
+void free_zone(rte_mempool_memhdr*, void* zone) {
+  rte_memzone_free(static_cast<const rte_memzone*>(zone));
+}
+
+/// Null, with rte_errno, if there is not enough memory.
+rte_mempool* create_without_gaps(const std::string& name, unsigned count, unsigned cache,
+                                 std::uint16_t data_room) {
+  constexpr unsigned flags = RTE_MEMPOOL_F_NO_SPREAD;
+  std::uint32_t element =
+      static_cast<std::uint32_t>(sizeof(rte_mbuf)) + mbuf_private_size + data_room;
+  const std::uint32_t least = rte_mempool_calc_obj_size(element, flags, nullptr);
+  const std::uint32_t size = std::bit_ceil(least);
+  element += size - least;
+  rte_mempool* const pool = rte_mempool_create_empty(
+      name.c_str(), count, element, cache, sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY, flags);
+  if (pool == nullptr) return nullptr;
+  rte_pktmbuf_pool_private about{};
+  about.mbuf_data_room_size = data_room;
+  about.mbuf_priv_size = mbuf_private_size;
+  rte_pktmbuf_pool_init(pool, &about);
+  const std::size_t bytes = std::size_t{count} * size;
+  const rte_memzone* const zone =
+      rte_memzone_reserve_aligned(name.c_str(), bytes, SOCKET_ID_ANY, 0, size);
+  if (zone == nullptr ||
+      rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) != 0 ||
+      rte_mempool_populate_iova(pool, static_cast<char*>(zone->addr), zone->iova, bytes, free_zone,
+                                const_cast<rte_memzone*>(zone)) != static_cast<int>(count)) {
+    if (pool->nb_mem_chunks == 0) rte_memzone_free(zone);
+    rte_mempool_free(pool);
+    rte_errno = ENOMEM;
+    return nullptr;
+  }
+  rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+  return pool;
+}
+
 }  // namespace
 
 void free_pool::operator()(rte_mempool* p) const noexcept {
@@ -56,7 +95,7 @@ void free_pool::operator()(rte_mempool* p) const noexcept {
 }
 
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room,
-                           unsigned reserved) {
+                           unsigned reserved, pool_layout layout) {
   const std::uint64_t each = sizeof(rte_mbuf) + mbuf_private_size + data_room;
   const std::uint64_t least = least_mbufs + reserved;
   if (count != 0 && count < least) {
@@ -66,10 +105,13 @@ mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::ui
                                 " or more (settings rx_mbufs, tx_mbufs)");
   }
   if (count == 0) count = std::max<std::uint64_t>(standard_bytes / each, least_mbufs) + reserved;
-  rte_mempool* pool = rte_pktmbuf_pool_create(
-      unique_name(name).c_str(), static_cast<unsigned>(count),
-      std::min(cache_size, static_cast<unsigned>(count) * 2 / 3), mbuf_private_size,
-      static_cast<std::uint16_t>(data_room), SOCKET_ID_ANY);
+  const auto mbufs = static_cast<unsigned>(count);
+  const unsigned cache = std::min(cache_size, mbufs * 2 / 3);
+  const auto room = static_cast<std::uint16_t>(data_room);
+  rte_mempool* const pool = layout == pool_layout::without_gaps
+                                ? create_without_gaps(unique_name(name), mbufs, cache, room)
+                                : rte_pktmbuf_pool_create(unique_name(name).c_str(), mbufs, cache,
+                                                          mbuf_private_size, room, SOCKET_ID_ANY);
   if (pool == nullptr) {
     throw std::system_error(
         make_error_code(errc::no_buffer_space),

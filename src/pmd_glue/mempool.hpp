@@ -17,11 +17,16 @@ struct free_pool {
 };
 using mempool_ptr = std::unique_ptr<rte_mempool, free_pool>;
 
+enum class pool_layout {
+  standard,     ///< mbufs don't cross pages: there may be gaps between them
+  without_gaps  ///< from the start of a page on, 2^n bytes each
+};
+
 /// A pool of `count` mbufs with room for `data_room` bytes and our private area; `count` 0: as many
 /// as fit 20 MiB, and `reserved` more. Throws
 /// std::system_error(errc::no_buffer_space) that says what would help, or errc::bad_option.
 mempool_ptr make_mbuf_pool(const std::string& name, std::uint64_t count, std::uint32_t data_room,
-                           unsigned reserved = 0);
+                           unsigned reserved = 0, pool_layout layout = pool_layout::standard);
 
 /// Data room for receiving, and for sending, IP packets of `mtu` bytes. `headroom` is what a driver
 /// wants in front of a frame beyond the mbuf's own.

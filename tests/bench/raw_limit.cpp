@@ -227,7 +227,7 @@ int run(const command_line& arguments, raw_options o) {
   values.set("ip", o.server ? "10.19.0.1/24" : "10.19.0.2/24");
   const std::uint16_t mtu = nd::pmd::port_mtu(values);
   const nd::pmd::rx_pool_needs needs = nd::pmd::port_rx_pool_needs(values, mtu);
-  auto pool = nd::pmd::make_mbuf_pool("raw", 0, needs.data_room, needs.reserved);
+  auto pool = nd::pmd::make_mbuf_pool("raw", 0, needs.data_room, needs.reserved, needs.layout);
   pool.get_deleter().kept = needs.kept;
   constexpr std::uint32_t server_ip = 0x0a130001;
   constexpr std::uint32_t client_ip = 0x0a130002;

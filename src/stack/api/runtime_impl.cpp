@@ -110,7 +110,7 @@ runtime_impl::runtime_impl(const config& cfg, std::vector<std::string> args, boo
   const unsigned ports = pmd::count_ports(values_, loops);
   const pmd::rx_pool_needs needs = pmd::port_rx_pool_needs(values_, mtu, ports);
   rx_pool_ = pmd::make_mbuf_pool("nd-rx" + suffix, static_cast<std::uint64_t>(values_.rx_mbufs),
-                                 needs.data_room, needs.reserved);
+                                 needs.data_room, needs.reserved, needs.layout);
   rx_pool_.get_deleter().kept = needs.kept;
   const unsigned held = std::max(pmd::port_tx_held(values_, ports), pmd::standard_descriptors);
   tx_pool_ = pmd::make_mbuf_pool("nd-tx" + suffix, static_cast<std::uint64_t>(values_.tx_mbufs),
